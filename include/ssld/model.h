@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/**
+ * model.h - a network: its graph and its weights, as data. From an ONNX file or built by name; to an ONNX file.
+ *
+ * A model is an image classifier: one float input (N, channels, height, width) and one output of logits (N, classes).
+ * A model does not compute: ssld_teacher predicts with one, ssld_student trains one.
+ */
+#ifndef SSLD_MODEL_H
+#define SSLD_MODEL_H
+
+#include "context.h"
+
+SSLD_BEGIN_DECLS
+
+typedef struct ssld_model ssld_model;
+
+#define SSLD_VARIANT_STANDARD 0  /**< strides for inputs of about 224 pixels, as PaddleClas has them (default) */
+#define SSLD_VARIANT_SMALL 1     /**< strides for 28 to 64 pixels: the first halvings are left out */
+
+/** Options of ssld_model_create(). Set by ssld_model_options_init(); 0 in a field is its default. */
+typedef struct ssld_model_options {
+    size_t   struct_size;  /**< set by ssld_model_options_init() */
+    int32_t  classes;      /**< number of classes (default 1000) */
+    int32_t  channels;     /**< input channels, 1 or 3 (default 3) */
+    int32_t  height;       /**< input height in pixels (default 224; 32 for SSLD_VARIANT_SMALL) */
+    int32_t  width;        /**< input width in pixels (default: the height) */
+    int32_t  variant;      /**< SSLD_VARIANT_x */
+    float    dropout;      /**< dropout before the classifier (default 0: the network's own; negative: none) */
+    uint64_t seed;         /**< of the initial weights: same seed, same weights, on any machine */
+} ssld_model_options;
+
+/** Options of ssld_model_load(). Set by ssld_model_load_options_init(); 0 in a field is its default. */
+typedef struct ssld_model_load_options {
+    size_t  struct_size;  /**< set by ssld_model_load_options_init() */
+    int32_t height;       /**< input height where the file leaves it open (default 224) */
+    int32_t width;        /**< input width where the file leaves it open (default: the height) */
+} ssld_model_load_options;
+
+/** Filled by ssld_model_get_info(). */
+typedef struct ssld_model_info {
+    size_t  struct_size;      /**< set by the caller to sizeof(ssld_model_info); no more than this is written */
+    int32_t classes;          /**< logits a sample */
+    int32_t channels;         /**< input shape: (N, channels, height, width) */
+    int32_t height;
+    int32_t width;
+    int32_t nodes;            /**< operators in the graph */
+    int32_t batch_norms;      /**< BatchNormalization operators among them; 0 if they were folded */
+    int64_t parameters;       /**< trainable values: weights, biases, batch norm scale and shift */
+    int64_t buffers;          /**< batch norm's running means and variances */
+    int64_t macs;             /**< multiply-accumulates of convolutions and fully connected layers for one image */
+} ssld_model_info;
+
+SSLD_API void ssld_model_options_init(ssld_model_options *options, size_t struct_size);
+SSLD_API void ssld_model_load_options_init(ssld_model_load_options *options, size_t struct_size);
+
+/**
+ * Build a network by name with freshly initialised weights.
+ *
+ * Definitions and initialisers are PaddleClas's (ppcls/arch/backbone/legendary_models: pp_lcnet.py, resnet.py).
+ *
+ * @param name      one of ssld_model_zoo_name(), for example "PPLCNet_x1_0", "ResNet50_vd"
+ * @param options   NULL for the defaults
+ *
+ * @return SSLD_OK; SSLD_NOT_FOUND for an unknown name (the text lists the known ones); SSLD_INVALID_ARGUMENT.
+ *
+ * Thread-safety: any thread. Since 0.1.
+ */
+SSLD_API SSLD_NODISCARD ssld_status ssld_model_create(ssld_context *context, const char *name,
+                                                      const ssld_model_options *options, ssld_model **model);
+
+/** The index-th name that ssld_model_create() knows, NULL past the last. Static text. Since 0.1. */
+SSLD_API const char *ssld_model_zoo_name(int32_t index);
+
+/**
+ * Read an ONNX classifier (opset 7 or later, IR version 3 or later, default operator domain).
+ *
+ * The first input that is not an initializer is the image, the first output is the logits; a final Softmax or
+ * LogSoftmax is left off, because logits are what a teacher is asked for. Supported operators: docs/onnx-support.md.
+ *
+ * @return SSLD_OK; SSLD_NOT_FOUND, SSLD_IO if the file cannot be read; SSLD_FORMAT if it is not ONNX, is cut off or
+ *         contradicts itself; SSLD_UNSUPPORTED for operators or attributes that are not supported: the text lists all
+ *         of them by node; SSLD_INVALID_ARGUMENT; SSLD_OUT_OF_MEMORY.
+ *
+ * Thread-safety: any thread. Since 0.1.
+ */
+SSLD_API SSLD_NODISCARD ssld_status ssld_model_load(ssld_context *context, const char *path,
+                                                    const ssld_model_load_options *options, ssld_model **model);
+
+/** As ssld_model_load(), from memory that is no longer needed after the call. `name` stands for the path in texts. */
+SSLD_API SSLD_NODISCARD ssld_status ssld_model_load_memory(ssld_context *context, const void *bytes, size_t size,
+                                                           const char *name, const ssld_model_load_options *options,
+                                                           ssld_model **model);
+
+/**
+ * Write an ONNX file (opset 17, IR version 8, dynamic batch) with batch norm kept as it is, so that the file can be
+ * trained on or serve as a teacher with batch statistics. Dropout is written as inference sees it. The file appears
+ * whole or not at all.
+ *
+ * @return SSLD_OK; SSLD_IO, SSLD_NO_SPACE; SSLD_OUT_OF_MEMORY.
+ *
+ * Thread-safety: any thread. Since 0.1.
+ */
+SSLD_API SSLD_NODISCARD ssld_status ssld_model_save(const ssld_model *model, const char *path);
+
+/** Shapes and sizes. SSLD_INVALID_ARGUMENT for a struct_size of 0. Thread-safety: any thread. Since 0.1. */
+SSLD_API SSLD_NODISCARD ssld_status ssld_model_get_info(const ssld_model *model, ssld_model_info *info);
+
+/** The zoo's name, or the ONNX graph's. Lives as long as the model. Since 0.1. */
+SSLD_API const char *ssld_model_name(const ssld_model *model);
+
+/** 16 bytes that change when the graph or any weight changes: a store's labels are bound to their teacher by it.
+ *  Thread-safety: any thread. Since 0.1. */
+SSLD_API void ssld_model_fingerprint(const ssld_model *model, uint8_t fingerprint[16]);
+
+/** NULL is ignored. Teachers and students keep what they need: a model may be destroyed before them. Since 0.1. */
+SSLD_API void ssld_model_destroy(ssld_model *model);
+
+SSLD_END_DECLS
+
+#endif

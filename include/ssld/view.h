@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/**
+ * view.h - one augmented rendering of a sample, the same bits on every machine.
+ *
+ * A view is a pure function of (image, view spec, seed, sample id, view number): no state, no order, no thread count.
+ * Randomness is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), keyed by the
+ * seed and counted by (sample, view, operation, draw).
+ *
+ * A view spec is text: operations with arguments, left to right, separated by spaces.
+ *
+ *   rrc(S)             random resized crop to S x S, torchvision's draw: area scale=0.08..1 of the image, aspect ratio
+ *                      log-uniform in ratio=0.75..1.3333333333333333, 10 tries, then the largest centred crop within
+ *                      the ratios; bilinear with antialiasing, as Pillow resizes the cropped image
+ *   resize(S)          the shorter side to S, the other in proportion (rounded down, as torchvision), bilinear
+ *   center_crop(S)     the centred S x S; S larger than the image is an error
+ *   pad_crop(S, P)     P black pixels on each side, then a random S x S crop
+ *   flip(P)            left-right with probability P
+ *   gray               ITU-R 601 luma as Pillow's "L": one channel
+ *   rgb                one channel repeated to three
+ *   normalize(M, D)    (x / 255 - mean) / standard deviation; one number each or three: normalize(0.286, 0.353),
+ *                      normalize(0.485/0.456/0.406, 0.229/0.224/0.225); normalize(imagenet) is the latter
+ *
+ * Sizes are S or HxW. Numbers in a range are low..high. The last operation is normalize; without it pixels are x / 255.
+ */
+#ifndef SSLD_VIEW_H
+#define SSLD_VIEW_H
+
+#include "context.h"
+
+SSLD_BEGIN_DECLS
+
+typedef struct ssld_view_spec ssld_view_spec;
+
+/**
+ * Read a view spec.
+ *
+ * @return SSLD_OK; SSLD_INVALID_ARGUMENT for an unknown word, a missing or impossible argument: the text quotes it and
+ *         says what was expected; SSLD_OUT_OF_MEMORY.
+ *
+ * Thread-safety: any thread; a spec is immutable and may be used by any number of threads. Since 0.1.
+ */
+SSLD_API SSLD_NODISCARD ssld_status ssld_view_spec_parse(ssld_context *context, const char *text,
+                                                         ssld_view_spec **spec);
+
+/** The canonical text, every argument spelled out: parsing it gives the same spec, and two specs with the same text
+ *  render the same. Lives as long as the spec. Since 0.1. */
+SSLD_API const char *ssld_view_spec_text(const ssld_view_spec *spec);
+
+/**
+ * The shape of a rendered view.
+ *
+ * @param image     channels, height, width of the image; 0 for a height or width not known
+ * @param shape     receives channels, height, width of every view of such an image
+ *
+ * @return SSLD_OK; SSLD_INVALID_ARGUMENT if the spec does not lead to one size for images of this size, or does not
+ *         suit the channels.
+ *
+ * Thread-safety: any thread. Since 0.1.
+ */
+SSLD_API SSLD_NODISCARD ssld_status ssld_view_spec_shape(const ssld_view_spec *spec, const int32_t image[3],
+                                                         int32_t shape[3]);
+
+/**
+ * Render one view of a JPEG or PNG image. Decoded images are RGB: grey is repeated, alpha is dropped, 16 bit is cut to
+ * 8; JPEG by the accurate integer inverse transform with smooth upsampling, EXIF orientation ignored.
+ *
+ * @param bytes     the file's content, `size` bytes
+ * @param dst       receives channels x height x width floats (see ssld_view_spec_shape())
+ * @param capacity  floats that fit into dst
+ *
+ * @return SSLD_OK; SSLD_FORMAT if the bytes are neither JPEG nor PNG; SSLD_CORRUPT if the image is damaged or cut off;
+ *         SSLD_UNSUPPORTED for more than 2^28 pixels; SSLD_INVALID_ARGUMENT if dst is too small.
+ *
+ * Thread-safety: any number of threads. Since 0.1.
+ */
+SSLD_API SSLD_NODISCARD ssld_status ssld_view_render(const ssld_view_spec *spec, const void *bytes, size_t size,
+                                                     uint64_t seed, uint64_t sample, uint32_t view, float *dst,
+                                                     size_t capacity);
+
+/** As ssld_view_render(), from decoded pixels: height x width x channels bytes without padding, channels 1 or 3. */
+SSLD_API SSLD_NODISCARD ssld_status ssld_view_render_pixels(const ssld_view_spec *spec, const uint8_t *pixels,
+                                                            const int32_t image[3], uint64_t seed, uint64_t sample,
+                                                            uint32_t view, float *dst, size_t capacity);
+
+/** NULL is ignored. Since 0.1. */
+SSLD_API void ssld_view_spec_destroy(ssld_view_spec *spec);
+
+/**
+ * The 4 random words that views draw from: Philox4x32-10 of a counter and a key. With it a host can replay any draw,
+ * and the published test vectors can be checked from outside. Thread-safety: any thread. Since 0.1.
+ */
+SSLD_API void ssld_philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t words[4]);
+
+SSLD_END_DECLS
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* model.h - the inside of a model: a graph whose input and output are a classifier's. */
+#ifndef SSLD_LIB_DISTILL_MODEL_H
+#define SSLD_LIB_DISTILL_MODEL_H
+
+#include "graph/graph.h"
+#include "ssld/model.h"
+
+struct ssld_model {
+    ssld_context      *context;
+    struct ssld_graph *graph;
+};
+
+/* A model that takes the graph over; on failure the graph is destroyed. Checks that it is a classifier. */
+ssld_status ssld_model_adopt(ssld_context *context, struct ssld_graph *graph, ssld_model **model);
+
+#endif
