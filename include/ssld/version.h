@@ -22,10 +22,11 @@ SSLD_BEGIN_DECLS
 SSLD_API int32_t ssld_version(void);
 
 /**
- * One line about the build: the library's version and the oneDNN it was compiled for and runs on, for example
- * "libssld 0.1.0, oneDNN 2.6.3 (compiled for 2.6.3)". Static text. Thread-safety: any thread. Since 0.1.
+ * One line about the build: the library's version, the oneDNN it was compiled for and the one it runs on, for example
+ * "libssld 0.1.0, oneDNN 2.6.3 (compiled for 2.6.3)". Copied to `buffer`, cut to `size`, with a terminating zero.
+ * Returns the whole length. Thread-safety: any thread. Since 0.1.
  */
-SSLD_API const char *ssld_build_info(void);
+SSLD_API size_t ssld_build_info(char *buffer, size_t size);
 
 SSLD_END_DECLS
 

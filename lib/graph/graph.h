@@ -143,6 +143,10 @@ struct ssld_op {
 
 extern const struct ssld_op ssld_ops[SSLD_OP_KINDS];
 
+/* Pads so that output = ceil(input / stride), ONNX's auto_pad: an odd cell goes to the end (upper) or the start. The window's
+ * kernel must be known. */
+void ssld_window_pad_same(struct ssld_window *window, const int64_t input[2], bool upper);
+
 /* -- Questions ---------------------------------------------------------------------------------------------------- */
 
 int64_t ssld_value_elements(const struct ssld_value *value); /* product of dims: for activations, of one image */
@@ -150,13 +154,25 @@ bool    ssld_op_is_activation(int32_t kind);                 /* RELU, CLIP, HARD
 struct ssld_activation ssld_node_as_activation(const struct ssld_node *node); /* of a node that is one */
 int64_t ssld_graph_macs(const struct ssld_graph *graph);
 
-/* -- Passes: they change the graph in place ----------------------------------------------------------------------- */
+/* SSLD_INTERNAL unless input and output are set, every value is made once and no node reads what is not made before it. */
+ssld_status ssld_graph_check(const struct ssld_graph *graph);
+/* How many nodes read each value (the graph's output counts as one more reader), and which node makes it (SSLD_NO_VALUE: none).
+ * Arrays of value_count, each may be NULL. */
+void ssld_graph_count_readers(const struct ssld_graph *graph, int32_t *readers, int32_t *producers);
+
+/* -- Passes: they change the graph in place; one that fails (for want of memory) leaves a graph to be destroyed ---- */
+
+/* Nodes and values that the output does not depend on go, the others are renumbered. The input stays. */
+ssld_status ssld_graph_remove_unused(struct ssld_graph *graph);
+/* MUL of x with HARD_SIGMOID(x; 1/6, 1/2) that nobody else reads is HARD_SWISH(x). */
+ssld_status ssld_graph_join_hard_swish(struct ssld_graph *graph);
 
 /* Batch norm behind a convolution without other readers becomes part of its weights and bias (computed in double). What
  * remains (a batch norm elsewhere) stays a BATCH_NORM node. */
 ssld_status ssld_graph_fold_batch_norm(struct ssld_graph *graph);
-/* An activation whose input is a CONV, BATCH_NORM, ADD or GEMM output without other readers moves into that node. */
-ssld_status ssld_graph_fuse_activations(struct ssld_graph *graph);
+/* An activation whose input is a CONV, BATCH_NORM, ADD or GEMM output without other readers moves into that node. For training
+ * only where backward needs nothing more than before: into BATCH_NORM, and RELU into ADD. */
+ssld_status ssld_graph_fuse_activations(struct ssld_graph *graph, bool for_training);
 /* IDENTITY goes; DROPOUT becomes nothing or, with downscale_in_infer, a SCALE by 1 - ratio. */
 ssld_status ssld_graph_drop_training_nodes(struct ssld_graph *graph);
 
@@ -168,6 +184,10 @@ struct ssld_zoo_options { /* resolved: no defaults left */
     float    dropout; /* negative: the network's own */
     uint64_t seed;
 };
+
+/* Initial weights, a pure function of (seed, parameter index, element): the same bits on every machine. */
+void ssld_fill_normal(struct ssld_value *value, uint64_t seed, uint32_t parameter, double deviation);
+void ssld_fill_uniform(struct ssld_value *value, uint64_t seed, uint32_t parameter, double bound); /* -bound .. bound */
 
 const char *ssld_zoo_name(int32_t index); /* NULL past the last */
 ssld_status ssld_zoo_build(ssld_context *context, const char *name, const struct ssld_zoo_options *options,

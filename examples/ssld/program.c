@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* program.c - context, signals, error lines, and the images behind --data and --views. */
+#include "program.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+
+/* A signal handler has no argument of ours. */
+static ssld_context *signal_context;
+static volatile sig_atomic_t signal_seen;
+
+static void on_signal(int number)
+{
+    (void)number;
+    signal_seen = 1;
+    ssld_context_cancel(signal_context);
+}
+
+bool program_interrupted(void)
+{
+    return signal_seen;
+}
+
+static void library_line(void *user, int32_t level, const char *message)
+{
+    (void)user;
+    (void)level;
+    fprintf(stderr, "ssld: %s\n", message);
+}
+
+bool program_open(struct program *program, int32_t threads, const char *log_path)
+{
+    ssld_context_options options;
+    ssld_context_options_init(&options, sizeof options);
+    options.threads = threads;
+    options.log_level = SSLD_LOG_WARNING;
+    options.log = library_line;
+    memset(program, 0, sizeof *program);
+    ssld_status status = ssld_context_create(&options, &program->context);
+    if (status) {
+        char build[128];
+        ssld_build_info(build, sizeof build);
+        program_complain("cannot start libssld: %s (compiled with header %d, running on %s)", ssld_status_name(status),
+                         SSLD_VERSION, build);
+        return false;
+    }
+    if (!log_open(&program->log, log_path)) {
+        ssld_context_destroy(program->context);
+        return false;
+    }
+    signal_context = program->context;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = (int)SA_RESETHAND | SA_RESTART;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return true;
+}
+
+int program_close(struct program *program, int code)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    ssld_context_destroy(program->context);
+    return log_close(&program->log) || code ? code : EXIT_WORK;
+}
+
+int program_fail(struct program *program, ssld_status status)
+{
+    char text[4096];
+    ssld_context_error(program->context, text, sizeof text);
+    if (status == SSLD_CANCELLED && program_interrupted())
+        return EXIT_INTERRUPTED;
+    fprintf(stderr, "ssld: %s\n", *text ? text : ssld_status_name(status));
+    return EXIT_WORK;
+}
+
+int program_complain(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("ssld: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    return EXIT_WORK;
+}
+
+void program_log_start(struct program *program, const char *command)
+{
+    char build[128];
+    ssld_build_info(build, sizeof build);
+    log_begin(&program->log, "start");
+    log_text(&program->log, "command", command);
+    log_text(&program->log, "library", build);
+    log_count(&program->log, "threads", (uint64_t)ssld_context_threads(program->context));
+}
+
+/* -- Images ------------------------------------------------------------------------------------------------------- */
+
+ssld_status source_open(struct program *program, const char *data, const char *views, uint64_t limit, int32_t classes,
+                        struct source *source)
+{
+    ssld_dataset_options options;
+    int32_t image[3];
+    ssld_status status;
+    ssld_dataset_options_init(&options, sizeof options);
+    options.limit = limit;
+    options.classes = classes;
+    memset(source, 0, sizeof *source);
+    if ((status = ssld_view_spec_parse(program->context, views, &source->spec)) ||
+        (status = ssld_dataset_open(program->context, data, &options, &source->dataset)))
+        goto fail;
+    ssld_dataset_image(source->dataset, image);
+    if ((status = ssld_view_spec_shape(source->spec, image, source->shape)))
+        goto fail;
+    return SSLD_OK;
+fail:
+    source_close(source);
+    return status;
+}
+
+void source_close(struct source *source)
+{
+    ssld_dataset_destroy(source->dataset);
+    ssld_view_spec_destroy(source->spec);
+    memset(source, 0, sizeof *source);
+}
+
+bool source_fits(const struct source *source, const char *name, const ssld_model_info *info)
+{
+    const int32_t *shape = source->shape;
+    int32_t classes = ssld_dataset_classes(source->dataset);
+    if (info->channels != shape[0] || info->height != shape[1] || info->width != shape[2]) {
+        program_complain("%s takes images of %d x %d x %d (channels, height, width), the views are %d x %d x %d; change --views",
+                         name, info->channels, info->height, info->width, shape[0], shape[1], shape[2]);
+        return false;
+    }
+    if (classes > info->classes) {
+        program_complain("%s knows %d classes, the data has labels up to %d; use the network this data is meant for", name,
+                         info->classes, classes - 1);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* train.c - `ssld train`: epochs of steps, with labels from a store, from a teacher or from the data set. */
+#include "train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* What an epoch adds up. */
+struct epoch {
+    uint64_t number, steps; /* counted from 1; steps of this run */
+    double   loss, right, rate, started, waited;
+    size_t   first_timing;
+};
+
+/* What the run adds up beside its steps. */
+struct totals {
+    double started, evaluating, top1, train_top1;
+};
+
+/* -- One step ----------------------------------------------------------------------------------------------------- */
+
+/* The teacher's labels of the batch, from where they come. */
+static ssld_status get_labels(struct training *t)
+{
+    return t->store     ? ssld_store_read(t->store, t->batch, t->labels)
+           : t->teacher ? ssld_teacher_predict(t->teacher, t->batch, t->labels)
+                        : SSLD_OK;
+}
+
+/* Waiting for the loader is not the step's: it is reported beside it. */
+static ssld_status train_step(struct training *t, struct epoch *epoch)
+{
+    ssld_step step = { .struct_size = sizeof step };
+    ssld_status status = ssld_loader_next(t->loader, t->batch);
+    if (status)
+        return status;
+    double start = seconds_now();
+    if ((status = get_labels(t)))
+        return status;
+    double labelled = seconds_now();
+    if ((status = ssld_student_step(t->student, t->batch, t->labels, &step)))
+        return status;
+    timings_add(&t->label_ms, 1e3 * (labelled - start));
+    timings_add(&t->step_ms, 1e3 * (seconds_now() - start));
+    epoch->steps++;
+    epoch->loss += step.loss;
+    epoch->right += step.top1;
+    epoch->rate = step.learning_rate;
+    return SSLD_OK;
+}
+
+/* -- Evaluation, checkpoint --------------------------------------------------------------------------------------- */
+
+static ssld_status evaluate(struct training *t, struct totals *totals)
+{
+    double start = seconds_now();
+    ssld_model *model = NULL;
+    ssld_teacher *network = NULL;
+    ssld_teacher_options options;
+    ssld_evaluation evaluation = { .struct_size = sizeof evaluation };
+    ssld_status status;
+    ssld_teacher_options_init(&options, sizeof options);
+    options.batch = t->values->batch;
+    if ((status = ssld_loader_seek(t->eval_loader, 0, 0)) || (status = ssld_student_get_model(t->student, &model)) ||
+        (status = ssld_teacher_create(t->program->context, model, &options, &network)) ||
+        (status = ssld_teacher_evaluate(network, t->eval_loader, &evaluation)))
+        goto fail;
+    totals->top1 = evaluation.top1;
+    totals->evaluating += seconds_now() - start;
+fail:
+    ssld_teacher_destroy(network);
+    ssld_model_destroy(model);
+    return status;
+}
+
+static ssld_status save(struct training *t)
+{
+    return t->values->checkpoint ? ssld_student_save(t->student, t->values->checkpoint) : SSLD_OK;
+}
+
+/* -- Epochs ------------------------------------------------------------------------------------------------------- */
+
+static void report_epoch(struct training *t, const struct epoch *epoch, double seconds, bool evaluated,
+                         struct totals *totals)
+{
+    struct log *log = &t->program->log;
+    double steps = (double)epoch->steps, rate = steps * t->values->batch / seconds;
+    double step_ms = timings_median(&t->step_ms, epoch->first_timing);
+    double waited = ssld_loader_wait_seconds(t->loader) - epoch->waited;
+    totals->train_top1 = epoch->right / steps;
+    printf("epoch %" PRIu64 "/%d  loss %.4f  rate %.5f  %.0f images/s  step %.2f ms  waiting %.0f %%", epoch->number,
+           t->values->epochs, epoch->loss / steps, epoch->rate, rate, step_ms, 100 * waited / seconds);
+    if (totals->train_top1 >= 0)
+        printf("  train top-1 %.2f %%", 100 * totals->train_top1);
+    if (evaluated)
+        printf("  top-1 %.2f %%", 100 * totals->top1);
+    printf("\n");
+    fflush(stdout);
+    log_begin(log, "epoch");
+    log_count(log, "epoch", epoch->number);
+    log_real(log, "loss", epoch->loss / steps);
+    log_real(log, "learning_rate", epoch->rate);
+    log_real(log, "images_per_second", rate);
+    log_real(log, "step_ms", step_ms);
+    log_real(log, "wait_seconds", waited);
+    if (totals->train_top1 >= 0)
+        log_real(log, "train_top1", totals->train_top1);
+    if (evaluated)
+        log_real(log, "top1", totals->top1);
+    log_end(log);
+}
+
+static ssld_status train_epoch(struct training *t, struct progress *progress, struct totals *totals)
+{
+    uint64_t done = ssld_student_steps(t->student), batch = (uint64_t)t->values->batch;
+    struct epoch epoch = { .number = done / t->steps_epoch + 1, .started = seconds_now(),
+                           .waited = ssld_loader_wait_seconds(t->loader), .first_timing = t->step_ms.count };
+    ssld_status status;
+    while (!(status = train_step(t, &epoch))) {
+        char detail[96];
+        snprintf(detail, sizeof detail, "epoch %" PRIu64 "/%d  loss %.4f", epoch.number, t->values->epochs,
+                 epoch.loss / (double)epoch.steps);
+        progress_update(progress, (done + epoch.steps) * batch, detail);
+    }
+    progress_clear(progress);
+    if (status != SSLD_END)
+        return status;
+    double seconds = seconds_now() - epoch.started;
+    bool last = epoch.number == (uint64_t)t->values->epochs;
+    bool evaluated = t->eval_loader && (last || epoch.number % (uint64_t)t->values->eval_every == 0);
+    /* The checkpoint first: an epoch that is done stays done, whatever evaluation comes to. */
+    if ((status = save(t)) || (evaluated && (status = evaluate(t, totals))))
+        return status;
+    if (epoch.steps)
+        report_epoch(t, &epoch, seconds, evaluated, totals);
+    return SSLD_OK;
+}
+
+static ssld_status train_epochs(struct training *t, struct totals *totals)
+{
+    struct progress progress;
+    uint64_t batch = (uint64_t)t->values->batch;
+    ssld_status status = SSLD_OK;
+    progress_start(&progress, "training", "images", ssld_student_steps(t->student) * batch, t->steps_total * batch);
+    while (!status && ssld_student_steps(t->student) < t->steps_total)
+        status = train_epoch(t, &progress, totals);
+    if (!status && t->step_ms.count == 0 && t->eval_loader) /* a checkpoint of a run that was complete */
+        status = evaluate(t, totals);
+    return status;
+}
+
+/* -- The run ------------------------------------------------------------------------------------------------------ */
+
+static void report_start(struct training *t)
+{
+    const struct train_values *values = t->values;
+    printf("%s: %" PRId64 " parameters, %d classes, %d x %d x %d; %" PRIu64 " images, %s labels, loss %s\n", values->model,
+           t->info.parameters, t->info.classes, t->info.channels, t->info.height, t->info.width,
+           ssld_dataset_count(t->source.dataset), t->mode, t->loss);
+    fflush(stdout);
+    program_log_start(t->program, "train");
+    log_text(&t->program->log, "mode", t->mode);
+    log_text(&t->program->log, "model", values->model);
+    log_text(&t->program->log, "loss", t->loss);
+    log_count(&t->program->log, "parameters", (uint64_t)t->info.parameters);
+    log_count(&t->program->log, "images", ssld_dataset_count(t->source.dataset));
+    log_count(&t->program->log, "batch", (uint64_t)values->batch);
+    log_count(&t->program->log, "epochs", (uint64_t)values->epochs);
+    log_count(&t->program->log, "steps", t->steps_total);
+    log_count(&t->program->log, "views", t->view_count);
+    log_count(&t->program->log, "seed", values->seed);
+    log_end(&t->program->log);
+}
+
+static void report_end(struct training *t, const struct totals *totals)
+{
+    struct log *log = &t->program->log;
+    double seconds = seconds_now() - totals->started - totals->evaluating, step_ms = timings_median(&t->step_ms, 0);
+    double label_ms = timings_median(&t->label_ms, 0), waited = ssld_loader_wait_seconds(t->loader);
+    double rate = (double)t->step_ms.count * t->values->batch / seconds;
+    printf("%s: %zu steps in %.1f s: %.0f images/s, step %.2f ms of which labels %.2f ms, waiting %.1f s", t->mode,
+           t->step_ms.count, seconds, rate, step_ms, label_ms, waited);
+    if (t->eval_loader)
+        printf(", top-1 %.2f %%", 100 * totals->top1);
+    printf("\n");
+    log_begin(log, "done");
+    log_text(log, "mode", t->mode);
+    log_count(log, "steps", t->step_ms.count);
+    log_real(log, "seconds", seconds);
+    log_real(log, "evaluation_seconds", totals->evaluating);
+    log_real(log, "images_per_second", rate);
+    log_real(log, "step_ms", step_ms);
+    log_real(log, "label_ms", label_ms);
+    log_real(log, "wait_seconds", waited);
+    if (t->eval_loader)
+        log_real(log, "top1", totals->top1);
+    log_end(log);
+}
+
+/* After a signal: the steps done so far are kept if there is a checkpoint. */
+static int interrupted(struct training *t)
+{
+    uint64_t steps = ssld_student_steps(t->student);
+    ssld_context_resume(t->program->context);
+    ssld_status status = save(t);
+    if (status)
+        return program_fail(t->program, status);
+    if (t->values->checkpoint)
+        program_complain("interrupted after step %" PRIu64 " of %" PRIu64 "; the same command with --resume goes on from %s",
+                         steps, t->steps_total, t->values->checkpoint);
+    else
+        program_complain("interrupted after step %" PRIu64 " of %" PRIu64 "; with --checkpoint FILE the work would have been kept",
+                         steps, t->steps_total);
+    return EXIT_INTERRUPTED;
+}
+
+static int train_opened(struct training *t)
+{
+    struct totals totals = { .started = seconds_now(), .top1 = -1, .train_top1 = -1 };
+    report_start(t);
+    ssld_status status = train_epochs(t, &totals);
+    if (status == SSLD_CANCELLED && program_interrupted())
+        return interrupted(t);
+    if (status)
+        return program_fail(t->program, status);
+    report_end(t, &totals);
+    if (t->values->out && (status = ssld_student_export(t->student, t->values->out)))
+        return program_fail(t->program, status);
+    return 0;
+}
+
+static int run(struct program *program, const void *values)
+{
+    struct training t;
+    memset(&t, 0, sizeof t);
+    t.program = program;
+    t.values = values;
+    if (!program_open(program, t.values->threads, t.values->log))
+        return EXIT_WORK;
+    int code = training_open(&t);
+    if (!code)
+        code = train_opened(&t);
+    training_close(&t);
+    return program_close(program, code);
+}
+
+/* -- Its options -------------------------------------------------------------------------------------------------- */
+
+#define AT(field) offsetof(struct train_values, field)
+#define TEXT(name, value, field, required, help) { name, value, OPTION_TEXT, AT(field), NULL, required, 0, 0, NULL, help }
+
+static const struct option options[] = {
+    TEXT("data", "D", data, true, "images: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]"),
+    TEXT("views", "SPEC", views, true, "how images are augmented; with --labels the very spec they were made with"),
+    TEXT("model", "NAME|FILE.onnx", model, true, "the student: a network by name, fresh, or an ONNX file with its weights"),
+    TEXT("labels", "FILE", labels, false, "offline: read the teacher's answers from this store"),
+    TEXT("teacher", "FILE.onnx", teacher, false, "online: run this teacher in every step"),
+    TEXT("loss", "TEXT", loss, false, "for example \"sym_kl + 0.5*hard_ce(smoothing=0.1)\"; without it sym_kl, and hard_ce if "
+                                      "there is neither --labels nor --teacher"),
+    { "epochs", "E", OPTION_INT, AT(epochs), "10", false, 1, 0, NULL, "how often every image is seen" },
+    { "batch", "N", OPTION_INT, AT(batch), "64", false, 1, 65536, NULL, "images in a step" },
+    { "lr", "R", OPTION_REAL, AT(learning_rate), "0.1", false, 1e-9, 1e6, NULL, "learning rate at its peak" },
+    { "momentum", "M", OPTION_REAL, AT(momentum), "0.9", false, 0, 0.9999, NULL, "momentum of the update" },
+    { "l2", "F", OPTION_REAL, AT(l2), "0.00003", false, 0, 1, NULL, "L2 penalty on weights, not on batch norm" },
+    { "warmup-epochs", "E", OPTION_REAL, AT(warmup_epochs), "0", false, 0, 1e6, NULL, "epochs over which the rate rises from 0" },
+    { "schedule", "S", OPTION_CHOICE, AT(schedule), "cosine", false, 0, 0, "cosine|constant", "learning rate after the warmup: "
+      "cosine or constant" },
+    { "view-count", "V", OPTION_INT, AT(view_count), NULL, false, 1, 0, NULL, "repeat the first V views of each image; without it "
+      "as many as the store has, and new views every epoch if there is no store" },
+    { "view-seed", "S", OPTION_COUNT, AT(view_seed), "0", false, 0, 0, NULL, "seed of the views: `ssld label --seed`" },
+    { "seed", "S", OPTION_COUNT, AT(seed), "0", false, 0, 0, NULL, "seed of weights, order and dropout" },
+    { "classes", "C", OPTION_INT, AT(classes), NULL, false, 1, 0, NULL, "classes; without it those of labels, teacher or data" },
+    { "variant", "V", OPTION_CHOICE, AT(variant), "standard", false, 0, 0, "standard|small", "small: strides for images of 28 to "
+      "64 pixels" },
+    { "size", "PIXELS", OPTION_INT, AT(size), NULL, false, 1, 65536, NULL, "height and width of the network's input; without it "
+      "those of the views" },
+    { "channels", "N", OPTION_INT, AT(channels), NULL, false, 1, 3, NULL, "input channels; without it those of the views" },
+    { "dropout", "R", OPTION_REAL, AT(dropout), NULL, false, 0, 0.99, NULL, "dropout before the classifier; without it the "
+      "network's own" },
+    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), "eval", false, 0, 0, "eval|batch",
+      "of --teacher: its stored statistics, or those of each batch" },
+    TEXT("eval-data", "D", eval_data, false, "images to measure top-1 on; needs --eval-views"),
+    TEXT("eval-views", "SPEC", eval_views, false, "how they are prepared: no randomness here"),
+    { "eval-every", "E", OPTION_INT, AT(eval_every), "1", false, 1, 0, NULL, "evaluate after every E epochs, and at the end" },
+    TEXT("out", "FILE.onnx", out, false, "write the trained student here"),
+    TEXT("checkpoint", "FILE", checkpoint, false, "save the run here after every epoch and when interrupted"),
+    { "resume", NULL, OPTION_FLAG, AT(resume), NULL, false, 0, 0, NULL, "go on from the checkpoint if it exists" },
+    { "limit", "N", OPTION_COUNT, AT(limit), NULL, false, 1, 0, NULL, "only the first N images" },
+    { "threads", "N", OPTION_INT, AT(threads), NULL, false, 1, 1024, NULL, "compute threads; without it one for each core" },
+    TEXT("log", "FILE", log, false, "add JSON lines to this file"),
+    { NULL, NULL, 0, 0, NULL, false, 0, 0, NULL, NULL }
+};
+
+const struct command train_command = {
+    "train", "train a student on stored labels, with a teacher, or on the data's own labels",
+    "With --labels it is offline distillation, with --teacher online distillation, with neither ordinary\n"
+    "training on hard labels. The same seeds give the same start and the same images in all three.\n",
+    "  ssld train --data list:train_list.txt --views \"rrc(224) flip(0.5) normalize(imagenet)\" --labels labels.ssld \\\n"
+    "      --model PPLCNet_x1_0 --epochs 100 --batch 128 --lr 0.1 --warmup-epochs 5 --out student.onnx",
+    options, sizeof(struct train_values), run
+};

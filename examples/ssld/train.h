@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* train.h - what `ssld train` works on: train_open.c puts it together, train.c runs it. */
+#ifndef SSLD_PROGRAM_TRAIN_H
+#define SSLD_PROGRAM_TRAIN_H
+
+#include "measure.h"
+#include "program.h"
+
+struct train_values {
+    const char *data, *views, *model, *labels, *teacher, *loss, *eval_data, *eval_views, *out, *checkpoint, *log;
+    uint64_t limit, view_seed, seed;
+    int32_t epochs, batch, view_count, classes, variant, size, channels, schedule, threads, eval_every, batch_norm;
+    double learning_rate, momentum, l2, warmup_epochs, dropout;
+    bool resume;
+};
+
+struct training {
+    struct program            *program;
+    const struct train_values *values;
+    const char                *mode; /* "hard", "online", "offline": where labels come from */
+    const char                *loss;
+    struct source              source, eval_source;
+    ssld_store                *store;   /* offline */
+    ssld_teacher              *teacher; /* online */
+    ssld_labels               *labels;  /* online, offline */
+    ssld_student              *student;
+    ssld_loader               *loader, *eval_loader;
+    ssld_batch                *batch;
+    ssld_model_info            info;        /* of the student */
+    uint32_t                   view_count;  /* 0: new views every epoch */
+    uint64_t                   steps_epoch, steps_total;
+    struct timings             step_ms, label_ms; /* whole steps; the part that gets the labels */
+};
+
+/* Everything from data set to student. 0, or the program's exit code after a text. `t` is zeroed but for its values. */
+int  training_open(struct training *t);
+void training_close(struct training *t);
+
+#endif

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* activation.c - activations: a row each with value and derivative, and the operators made of them.
+ *
+ * They stand here as loops over floats of any layout; op_batch_norm.c uses the same rows inside its own loops, and inference
+ * hands them to oneDNN as post-ops. */
+#include "engine/kernels.h"
+
+/* -- Value and derivative ----------------------------------------------------------------------------------------- *
+ *
+ *   Relu         max(x, 0)                        1 where x > 0
+ *   Clip         min(max(x, alpha), beta)         1 where alpha < x < beta
+ *   HardSigmoid  clip(alpha x + beta, 0, 1)       alpha where 0 < alpha x + beta < 1
+ *   HardSwish    x clip(x / 6 + 1 / 2, 0, 1)      0 below -3, 1 above 3, x / 3 + 1 / 2 between
+ *   Sigmoid      s = 1 / (1 + e^-x)               s (1 - s)
+ */
+ALWAYS_INLINE void forward_loop(int32_t kind, float alpha, float beta, size_t count, const float *src, float *dst)
+{
+    for (size_t i = 0; i < count; i++)
+        dst[i] = activation_value(kind, src[i], alpha, beta);
+}
+
+MULTIVERSION static void forward_range(int32_t kind, float alpha, float beta, size_t count, const float *src, float *dst)
+{
+    WITH_ACTIVATION(kind, forward_loop(ACTIVATION, alpha, beta, count, src, dst));
+}
+
+ALWAYS_INLINE void backward_loop(int32_t kind, float alpha, float beta, size_t count, const float *src,
+                                 const float *diff_dst, float *diff_src)
+{
+    for (size_t i = 0; i < count; i++)
+        diff_src[i] = diff_dst[i] * activation_slope(kind, src[i], alpha, beta);
+}
+
+MULTIVERSION static void backward_range(int32_t kind, float alpha, float beta, size_t count, const float *src,
+                                        const float *diff_dst, float *diff_src)
+{
+    WITH_ACTIVATION(kind, backward_loop(ACTIVATION, alpha, beta, count, src, diff_dst, diff_src));
+}
+
+/* Spread over threads in pieces that fit into a first-level cache. */
+#define PIECE 4096
+
+void activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst)
+{
+    int64_t pieces = (int64_t)((count + PIECE - 1) / PIECE);
+    #pragma omp parallel for
+    for (int64_t i = 0; i < pieces; i++) {
+        size_t first = (size_t)i * PIECE, size = count - first < PIECE ? count - first : PIECE;
+        forward_range(activation->kind, activation->alpha, activation->beta, size, src + first, dst + first);
+    }
+}
+
+void activation_backward(const struct ssld_activation *activation, size_t count, const float *src, const float *diff_dst,
+                         float *diff_src)
+{
+    int64_t pieces = (int64_t)((count + PIECE - 1) / PIECE);
+    #pragma omp parallel for
+    for (int64_t i = 0; i < pieces; i++) {
+        size_t first = (size_t)i * PIECE, size = count - first < PIECE ? count - first : PIECE;
+        backward_range(activation->kind, activation->alpha, activation->beta, size, src + first, diff_dst + first,
+                       diff_src + first);
+    }
+}
+
+float activation_of_zero(const struct ssld_activation *activation)
+{
+    float zero = 0;
+    if (activation->kind != SSLD_OP_IDENTITY)
+        forward_range(activation->kind, activation->alpha, activation->beta, 1, &zero, &zero);
+    return zero;
+}
+
+void zero_padding(const struct planes *planes, float *data)
+{
+    int64_t used = planes->channels % planes->b, hw = planes->h * planes->w;
+    if (!used)
+        return;
+    for (int64_t n = 0; n < planes->n; n++) {
+        float *last = data + ((n + 1) * planes->blocks - 1) * hw * planes->b;
+        for (int64_t p = 0; p < hw; p++)
+            for (int64_t l = used; l < planes->b; l++)
+                last[p * planes->b + l] = 0;
+    }
+}
+
+/* -- Post-ops ----------------------------------------------------------------------------------------------------- */
+
+void activation_post_ops(const struct ssld_activation *activation, struct ssld_dnnl_post_ops *post_ops)
+{
+    float alpha = activation->alpha, beta = activation->beta;
+    *post_ops = (struct ssld_dnnl_post_ops){ .count = 1 };
+    switch (activation->kind) {
+    case SSLD_OP_RELU:
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_relu, 0, 0 };
+        break;
+    case SSLD_OP_CLIP:
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_clip, alpha, beta };
+        break;
+    case SSLD_OP_HARD_SWISH: /* 3.x wants the constants that 2.x has built in */
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_hardswish, 1.0f / 6.0f, 0.5f };
+        break;
+    case SSLD_OP_HARD_SIGMOID: /* which 2.x has not */
+        post_ops->count = 2;
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_linear, alpha, beta };
+        post_ops->eltwise[1] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_clip, 0, 1 };
+        break;
+    case SSLD_OP_SIGMOID:
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_logistic, 0, 0 };
+        break;
+    default:
+        post_ops->count = 0;
+    }
+}
+
+/* -- The operators ------------------------------------------------------------------------------------------------ */
+
+static ssld_status prepare(struct ssld_plan *plan, struct step *step)
+{
+    tensor_set_planes(step_dst(plan, step), step_src(plan, step, 0)->planes);
+    return SSLD_OK;
+}
+
+static ssld_status forward(struct ssld_plan *plan, struct step *step)
+{
+    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct ssld_activation activation = ssld_node_as_activation(step->node);
+    activation_forward(&activation, src->bytes / sizeof(float), src->data, dst->data);
+    if (activation_of_zero(&activation) != 0)
+        zero_padding(&dst->planes, dst->data);
+    return SSLD_OK;
+}
+
+static ssld_status backward(struct ssld_plan *plan, struct step *step)
+{
+    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct ssld_activation activation = ssld_node_as_activation(step->node);
+    float *diff_src = step_diff_src(plan, step, 0);
+    if (diff_src)
+        activation_backward(&activation, src->bytes / sizeof(float), src->data, dst->diff, diff_src);
+    return SSLD_OK;
+}
+
+#define ACTIVATION(name, operator)                                                                   \
+    const struct engine_op name = { .kind = operator, .backward_reads = READS_SRC, .prepare = prepare, \
+                                    .forward = forward, .backward = backward }
+
+ACTIVATION(op_relu, SSLD_OP_RELU);
+ACTIVATION(op_clip, SSLD_OP_CLIP);
+ACTIVATION(op_hard_swish, SSLD_OP_HARD_SWISH);
+ACTIVATION(op_hard_sigmoid, SSLD_OP_HARD_SIGMOID);
+ACTIVATION(op_sigmoid, SSLD_OP_SIGMOID);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* engine.h - a graph made ready to compute: forward, backward, parameters. What distill/ sees of the engine.
+ *
+ * A plan is a graph for one batch size with its primitives created and all its memory in one arena. Nothing is allocated
+ * between two calls of a plan. Parameters live in the layout that the forward primitives chose; they are read and written in
+ * plain row-major order through functions, and updated in place element by element (padding stays zero). */
+#ifndef SSLD_LIB_ENGINE_ENGINE_H
+#define SSLD_LIB_ENGINE_ENGINE_H
+
+#include "graph/graph.h"
+
+#define SSLD_PLAN_EVAL 0             /* inference: batch norm by running statistics, folded where it can be */
+#define SSLD_PLAN_BATCH_STATISTICS 1 /* inference with batch norm by each batch's statistics; no dropout */
+#define SSLD_PLAN_TRAIN 2            /* forward in training mode, and backward */
+
+struct ssld_plan;
+
+struct ssld_plan_options {
+    int32_t  mode;    /* SSLD_PLAN_x */
+    int32_t  batch;   /* images in every call */
+    int32_t  threads;
+    uint64_t seed;    /* of dropout */
+    int32_t  block;   /* channels in a block of activations: 16, 8, 1 (plain); 0: the widest this CPU has convolutions for */
+};
+
+/* A trainable tensor, or a buffer (running mean or variance, which has no gradient). */
+struct ssld_parameter {
+    const char    *name;
+    int32_t        role;    /* SSLD_VALUE_PARAMETER or SSLD_VALUE_BUFFER */
+    bool           no_decay;
+    const int64_t *dims;    /* as in the graph */
+    int64_t        elements; /* in plain order */
+    size_t         count;   /* floats of value and diff, padding included */
+    float         *value;
+    float         *diff;    /* NULL in inference plans and for buffers */
+};
+
+/* The graph is cloned. SSLD_UNSUPPORTED names nodes without backward, for SSLD_PLAN_TRAIN. */
+ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *graph, const struct ssld_plan_options *options,
+                             struct ssld_plan **plan);
+void        ssld_plan_destroy(struct ssld_plan *plan); /* NULL is ignored */
+
+/* pixels (batch, C, H, W) -> logits (batch, classes), the plan's own, valid until the next call. An inference plan may get
+ * fewer images than its batch, except with batch statistics. `step` numbers the dropout masks. */
+ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32_t count, uint64_t step,
+                              const float **logits);
+/* diff_logits (batch, classes) of the last forward -> the diff of every parameter. */
+ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits);
+/* Let the last forward's batch statistics into the running ones. Apart from forward, so that a step whose loss is not finite
+ * leaves no trace. */
+void        ssld_plan_update_statistics(struct ssld_plan *plan);
+
+int32_t                      ssld_plan_parameter_count(const struct ssld_plan *plan);
+const struct ssld_parameter *ssld_plan_parameter(const struct ssld_plan *plan, int32_t index);
+
+/* Between the layout of a parameter (its value, its diff or any array made like them) and plain order. */
+ssld_status ssld_plan_parameter_to_plain(struct ssld_plan *plan, int32_t index, const float *layout, float *plain);
+ssld_status ssld_plan_parameter_from_plain(struct ssld_plan *plan, int32_t index, const float *plain, float *layout);
+
+/* A copy of the graph that the plan was made of, with the parameters as they are now. */
+ssld_status ssld_plan_snapshot(struct ssld_plan *plan, struct ssld_graph **graph);
+
+/* Run `work` with the plan's thread count for what it starts in parallel; for loops over parameters outside the engine. */
+void ssld_plan_run(struct ssld_plan *plan, void (*work)(void *argument), void *argument);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* kernels.h - loops of our own over (N, C/b, HW, b) tensors.
+ *
+ * Each works on one block of channels of one image, (HW, b) floats, and is compiled for several instruction sets; who calls
+ * it spreads the blocks over threads. b is a constant in the inner loops (16, 8 or 1), so that they become vectors. */
+#ifndef SSLD_LIB_ENGINE_KERNELS_H
+#define SSLD_LIB_ENGINE_KERNELS_H
+
+#include <math.h>
+
+#include "engine/plan.h"
+
+/* One body, compiled for the instruction sets that matter and chosen when the library is loaded. Not under sanitizers, whose
+ * run time is not ready yet when the choice is made. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)
+#define MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define MULTIVERSION
+#endif
+
+/* Calls KERNEL with a constant block width; the compiler makes one loop nest for each. */
+#define WITH_BLOCK(b, CALL)   \
+    do {                      \
+        if ((b) == 16) {      \
+            enum { B = 16 };  \
+            CALL;             \
+        } else if ((b) == 8) { \
+            enum { B = 8 };   \
+            CALL;             \
+        } else {              \
+            enum { B = 1 };   \
+            CALL;             \
+        }                     \
+    } while (0)
+
+/* The same for the kind of activation: ACTIVATION is a constant in CALL. */
+#define WITH_ACTIVATION_CASE(kind, CALL)   \
+    case kind: {                           \
+        enum { ACTIVATION = kind };        \
+        CALL;                              \
+        break;                             \
+    }
+#define WITH_ACTIVATION(kind, CALL)                         \
+    switch (kind) {                                         \
+        WITH_ACTIVATION_CASE(SSLD_OP_RELU, CALL)            \
+        WITH_ACTIVATION_CASE(SSLD_OP_CLIP, CALL)            \
+        WITH_ACTIVATION_CASE(SSLD_OP_HARD_SWISH, CALL)      \
+        WITH_ACTIVATION_CASE(SSLD_OP_HARD_SIGMOID, CALL)    \
+        WITH_ACTIVATION_CASE(SSLD_OP_SIGMOID, CALL)         \
+        WITH_ACTIVATION_CASE(SSLD_OP_IDENTITY, CALL)        \
+    }
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* -- Activations: one number -------------------------------------------------------------------------------------- */
+
+/* Written so that NaN comes through: a broken network must show in its loss. */
+ALWAYS_INLINE float relu_value(float x) { return x < 0 ? 0 : x; }
+ALWAYS_INLINE float relu_slope(float x) { return x > 0 ? 1.0f : 0; }
+ALWAYS_INLINE float clip_value(float x, float low, float high)
+{
+    x = x < low ? low : x;
+    return x > high ? high : x;
+}
+ALWAYS_INLINE float clip_slope(float x, float low, float high) { return (x > low) & (x < high) ? 1.0f : 0; }
+ALWAYS_INLINE float hard_sigmoid_value(float x, float alpha, float beta) { return clip_value(alpha * x + beta, 0, 1); }
+ALWAYS_INLINE float hard_sigmoid_slope(float x, float alpha, float beta)
+{
+    float y = alpha * x + beta;
+    return (y > 0) & (y < 1) ? alpha : 0;
+}
+ALWAYS_INLINE float hard_swish_value(float x) { return x * clip_value(x * (1.0f / 6.0f) + 0.5f, 0, 1); }
+ALWAYS_INLINE float hard_swish_slope(float x)
+{
+    float middle = x * (1.0f / 3.0f) + 0.5f;
+    return x < -3 ? 0 : x > 3 ? 1.0f : middle;
+}
+
+ALWAYS_INLINE float sigmoid_value(float x) { return 1.0f / (1.0f + expf(-x)); }
+ALWAYS_INLINE float sigmoid_slope(float x) { return sigmoid_value(x) * (1.0f - sigmoid_value(x)); }
+
+/* With a constant kind these are one of the above. */
+ALWAYS_INLINE float activation_value(int32_t kind, float x, float alpha, float beta)
+{
+    return kind == SSLD_OP_RELU           ? relu_value(x)
+           : kind == SSLD_OP_CLIP         ? clip_value(x, alpha, beta)
+           : kind == SSLD_OP_HARD_SWISH   ? hard_swish_value(x)
+           : kind == SSLD_OP_HARD_SIGMOID ? hard_sigmoid_value(x, alpha, beta)
+           : kind == SSLD_OP_SIGMOID      ? sigmoid_value(x)
+                                          : x;
+}
+
+ALWAYS_INLINE float activation_slope(int32_t kind, float x, float alpha, float beta)
+{
+    return kind == SSLD_OP_RELU           ? relu_slope(x)
+           : kind == SSLD_OP_CLIP         ? clip_slope(x, alpha, beta)
+           : kind == SSLD_OP_HARD_SWISH   ? hard_swish_slope(x)
+           : kind == SSLD_OP_HARD_SIGMOID ? hard_sigmoid_slope(x, alpha, beta)
+           : kind == SSLD_OP_SIGMOID      ? sigmoid_slope(x)
+                                          : 1.0f;
+}
+
+/* -- Activations: dst = act(src) and diff_src = diff_dst * act'(src) over count floats; src may be dst ------------------ */
+
+void  activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst);
+void  activation_backward(const struct ssld_activation *activation, size_t count, const float *src, const float *diff_dst,
+                          float *diff_src);
+float activation_of_zero(const struct ssld_activation *activation);
+void  activation_post_ops(const struct ssld_activation *activation, struct ssld_dnnl_post_ops *post_ops);
+
+/* Zero the padding lanes of the last block, for kernels that may have written others there. */
+void zero_padding(const struct planes *planes, float *data);
+
+/* -- Depthwise convolution ---------------------------------------------------------------------------------------- */
+
+/* diff_weights (C/b, KH, KW, b) from src (N, C/b, H, W, b) and diff_dst (N, C/b, OH, OW, b). `partial` has room for
+ * depthwise_partial_bytes(). Why our own: oneDNN's covers 3x3 well, 5x5 takes 100 times as long as it should. */
+size_t depthwise_partial_bytes(const struct planes *src, const struct ssld_window *window);
+void   depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
+                                  const float *src_data, const float *diff_dst, float *partial, float *diff_weights);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* op_conv.c - convolution: dense, grouped and depthwise, on oneDNN; depthwise backward weights is ours. */
+#include "engine/kernels.h"
+#include "engine/weighted.h"
+
+struct convolution {
+    struct weighted calls;
+    bool            depthwise;
+};
+
+/* Weights are (O, I, KH, KW), or (G, O/G, I/G, KH, KW): the same memory as ONNX's (O, I/G, KH, KW). oneDNN chooses their layout;
+ * depthwise it is (G/b, 1, 1, KH, KW, b), which our kernel writes. */
+static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool depthwise, struct weighted_descriptors *d)
+{
+    const struct ssld_node *node = step->node;
+    const int64_t *dims = plan->graph->values[node->inputs[1]].dims;
+    int64_t group = node->attributes.group, outputs = dims[0];
+    int64_t grouped[5] = { group, outputs / group, dims[1], dims[2], dims[3] };
+    bool groups = group > 1 || depthwise;
+    const int64_t *weights = groups ? grouped : dims;
+    int ndims = groups ? 5 : 4;
+    dnnl_format_tag_t chosen = !depthwise        ? dnnl_format_tag_any
+                               : plan->block == 16 ? dnnl_Goihw16g
+                               : plan->block == 8  ? dnnl_Goihw8g
+                                                   : dnnl_goihw;
+    ssld_status status = planes_md(plan, &step_src(plan, step, 0)->planes, false, &d->src);
+    if (!status)
+        status = planes_md(plan, &step_dst(plan, step)->planes, false, &d->dst);
+    if (!status)
+        status = ssld_md_create(&plan->dnnl, ndims, weights, groups ? dnnl_goihw : dnnl_oihw, &d->weights_plain);
+    if (!status)
+        status = ssld_md_create(&plan->dnnl, ndims, weights, chosen, &d->weights_any);
+    if (!status && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE)
+        status = ssld_md_create(&plan->dnnl, 1, &outputs, dnnl_x, &d->bias);
+    return status;
+}
+
+/* -- Preparing ---------------------------------------------------------------------------------------------------- */
+
+static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, struct convolution *conv,
+                                   struct weighted_descriptors *d)
+{
+    const struct ssld_window *window = &step->node->attributes.window;
+    struct ssld_dnnl_post_ops post_ops;
+    activation_post_ops(&step->node->activation, &post_ops);
+    dnnl_prop_kind_t propagation = plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference;
+    dnnl_status_t created = ssld_convolution_forward(&plan->dnnl, propagation, d->src, d->weights_any, d->bias, d->dst, window,
+                                                     &post_ops, &conv->calls.forward.primitive);
+    if (created != dnnl_success)
+        return step_fail(plan, step, created, "forward");
+    call_made(plan, &conv->calls.forward);
+    ssld_log(plan->context, SSLD_LOG_INFO, "Conv '%s' forward: %s", step->node->name,
+             ssld_primitive_name(&conv->calls.forward.primitive));
+
+    ssld_md *layout = NULL;
+    ssld_status status = ssld_md_of(&plan->dnnl, &conv->calls.forward.primitive, dnnl_query_weights_md, 0, &layout);
+    if (!status) {
+        status = plan_add_weights(plan, step, 1, d->weights_plain, layout);
+        d->weights_plain = NULL; /* the plan's now, whatever it answered */
+    }
+    if (!status && d->bias)
+        status = plan_add_vector(plan, step, 2);
+    return status;
+}
+
+static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, struct convolution *conv,
+                                    const struct weighted_descriptors *d)
+{
+    const struct ssld_window *window = &step->node->attributes.window;
+    const struct planes *src = &step_src(plan, step, 0)->planes;
+    dnnl_status_t created = dnnl_success;
+    ssld_status status = SSLD_OK;
+    if (step_src(plan, step, 0)->wants_diff) {
+        created = ssld_convolution_backward_data(&plan->dnnl, d->src, d->weights_any, d->dst, window,
+                                                 &conv->calls.forward.primitive, &conv->calls.backward_data.primitive);
+        if (created != dnnl_success)
+            return step_fail(plan, step, created, "backward data");
+        call_made(plan, &conv->calls.backward_data);
+        status = weighted_prepare_reorder_weights(plan, step, &conv->calls);
+    }
+    if (status)
+        return status;
+    if (conv->depthwise) {
+        plan_need(&plan->partial_bytes, depthwise_partial_bytes(src, &step->node->attributes.window));
+        return SSLD_OK;
+    }
+    created = ssld_convolution_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst, window,
+                                                &conv->calls.forward.primitive, &conv->calls.backward_weights.primitive);
+    if (created != dnnl_success)
+        return step_fail(plan, step, created, "backward weights");
+    call_made(plan, &conv->calls.backward_weights);
+    return weighted_prepare_reorder_diff(plan, step, &conv->calls);
+}
+
+static ssld_status convolution_prepare(struct ssld_plan *plan, struct step *step)
+{
+    const struct ssld_node *node = step->node;
+    const struct ssld_value *weights = &plan->graph->values[node->inputs[1]];
+    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct weighted_descriptors d = { 0 };
+    struct convolution *conv = ssld_alloc_zero(plan->context, 1, sizeof *conv);
+    step->state = conv;
+    if (!conv)
+        return ssld_fail_memory(plan->context, "a convolution", sizeof *conv);
+    tensor_set_planes(dst, planes_of_value(plan, &plan->graph->values[node->output]));
+    /* Ours reads and writes one block width, adds no bias, and wants each output to have an input of its own. */
+    conv->depthwise = node->attributes.group > 1 && node->attributes.group == src->planes.channels &&
+                      weights->dims[0] == weights->dims[1] * node->attributes.group && src->planes.b == dst->planes.b &&
+                      !(plan_trains(plan) && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE);
+    ssld_status status = describe(plan, step, conv->depthwise, &d);
+    if (!status)
+        status = prepare_forward(plan, step, conv, &d);
+    if (!status && dst->wants_diff)
+        status = prepare_backward(plan, step, conv, &d);
+    weighted_release_descriptors(plan, &d);
+    return status;
+}
+
+/* -- Running ------------------------------------------------------------------------------------------------------ */
+
+static ssld_status convolution_bind(struct ssld_plan *plan, struct step *step)
+{
+    struct convolution *conv = step->state;
+    return weighted_bind(plan, step, &conv->calls);
+}
+
+static ssld_status convolution_forward(struct ssld_plan *plan, struct step *step)
+{
+    struct convolution *conv = step->state;
+    return call_run(plan, step, &conv->calls.forward, "forward");
+}
+
+static ssld_status convolution_backward(struct ssld_plan *plan, struct step *step)
+{
+    struct convolution *conv = step->state;
+    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    if (conv->depthwise)
+        depthwise_backward_weights(&src->planes, &dst->planes, &step->node->attributes.window, src->data, dst->diff,
+                                   plan->partial, step_parameter(plan, step, 1)->diff);
+    return weighted_backward(plan, step, &conv->calls);
+}
+
+static void convolution_release(struct ssld_plan *plan, struct step *step)
+{
+    struct convolution *conv = step->state;
+    (void)plan;
+    weighted_release(&conv->calls);
+}
+
+const struct engine_op op_convolution = {
+    .kind = SSLD_OP_CONV,
+    .backward_reads = READS_SRC,
+    .prepare = convolution_prepare,
+    .bind = convolution_bind,
+    .forward = convolution_forward,
+    .backward = convolution_backward,
+    .release = convolution_release,
+};

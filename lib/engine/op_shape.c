@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* op_shape.c - operators that move or drop values: Flatten, Identity, Dropout. */
+#include "engine/kernels.h"
+
+#include <string.h>
+
+#include "core/philox.h"
+
+/* -- Flatten: (N, C/b, HW, b) -> (N, C * HW) in NCHW order ----------------------------------------------------------- */
+
+static ssld_status flatten_prepare(struct ssld_plan *plan, struct step *step)
+{
+    struct planes planes = planes_of_value(plan, &plan->graph->values[step->node->output]);
+    tensor_set_planes(step_dst(plan, step), planes);
+    return SSLD_OK;
+}
+
+/* Copy between the two orders: with `back`, from flat to blocked, padding zeroed. */
+static void flatten(const struct planes *planes, bool back, float *blocked, float *flat)
+{
+    int64_t hw = planes->h * planes->w, b = planes->b, lanes = planes->blocks * b;
+    #pragma omp parallel for
+    for (int64_t n = 0; n < planes->n; n++)
+        for (int64_t c = 0; c < lanes; c++)
+            for (int64_t p = 0; p < hw; p++) {
+                float *at = blocked + ((n * planes->blocks + c / b) * hw + p) * b + c % b;
+                float *to = flat + (n * planes->channels + c) * hw + p;
+                if (back)
+                    *at = c < planes->channels ? *to : 0;
+                else if (c < planes->channels)
+                    *to = *at;
+            }
+}
+
+static ssld_status flatten_forward(struct ssld_plan *plan, struct step *step)
+{
+    struct tensor *src = step_src(plan, step, 0);
+    flatten(&src->planes, false, src->data, step_dst(plan, step)->data);
+    return SSLD_OK;
+}
+
+static ssld_status flatten_backward(struct ssld_plan *plan, struct step *step)
+{
+    float *diff_src = step_diff_src(plan, step, 0);
+    if (diff_src)
+        flatten(&step_src(plan, step, 0)->planes, true, diff_src, step_dst(plan, step)->diff);
+    return SSLD_OK;
+}
+
+const struct engine_op op_flatten = {
+    .kind = SSLD_OP_FLATTEN,
+    .prepare = flatten_prepare,
+    .forward = flatten_forward,
+    .backward = flatten_backward,
+};
+
+/* -- Identity ----------------------------------------------------------------------------------------------------- */
+
+static ssld_status same_prepare(struct ssld_plan *plan, struct step *step)
+{
+    tensor_set_planes(step_dst(plan, step), step_src(plan, step, 0)->planes);
+    return SSLD_OK;
+}
+
+static ssld_status identity_forward(struct ssld_plan *plan, struct step *step)
+{
+    struct tensor *src = step_src(plan, step, 0);
+    memcpy(step_dst(plan, step)->data, src->data, src->bytes);
+    return SSLD_OK;
+}
+
+static ssld_status identity_backward(struct ssld_plan *plan, struct step *step)
+{
+    struct tensor *dst = step_dst(plan, step);
+    float *diff_src = step_diff_src(plan, step, 0);
+    if (diff_src)
+        memcpy(diff_src, dst->diff, dst->bytes);
+    return SSLD_OK;
+}
+
+const struct engine_op op_identity = {
+    .kind = SSLD_OP_IDENTITY,
+    .prepare = same_prepare,
+    .forward = identity_forward,
+    .backward = identity_backward,
+};
+
+/* -- Dropout ------------------------------------------------------------------------------------------------------ *
+ *
+ *   upscale in train (ONNX):       dst = src * keep / (1 - ratio)
+ *   downscale in infer (Paddle):   dst = src * keep; inference multiplies by 1 - ratio
+ *
+ * keep is 1 with probability 1 - ratio: word i % 4 of Philox with counter (i / 4, node, purpose) and a key of seed and step.
+ * Backward draws the same words again instead of storing a mask. */
+
+/* dst = src * mask for elements 4 * first .. ; the same draws in both directions. */
+static void mask(struct ssld_plan *plan, const struct step *step, size_t bytes, const float *src, float *dst)
+{
+    const struct ssld_attributes *attributes = &step->node->attributes;
+    int64_t count = (int64_t)(bytes / sizeof(float));
+    uint32_t node = (uint32_t)(step - plan->steps);
+    double threshold = (double)attributes->ratio * 4294967296.0;
+    float factor = attributes->downscale_in_infer ? 1 : attributes->ratio < 1 ? 1 / (1 - attributes->ratio) : 0;
+    uint64_t seed = plan->options.seed + plan->step * 0x9E3779B97F4A7C15u; /* a key for every step */
+    uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
+    #pragma omp parallel for
+    for (int64_t first = 0; first < count; first += 4) {
+        uint32_t counter[4] = { (uint32_t)(first / 4), (uint32_t)((uint64_t)first / 4 >> 32), node,
+                                (uint32_t)SSLD_PURPOSE_DROPOUT << 16 };
+        uint32_t words[4];
+        ssld_philox4x32(counter, key, words);
+        for (int64_t i = 0; i < 4 && first + i < count; i++)
+            dst[first + i] = (double)words[i] < threshold ? 0 : src[first + i] * factor;
+    }
+}
+
+static ssld_status dropout_forward(struct ssld_plan *plan, struct step *step)
+{
+    struct tensor *src = step_src(plan, step, 0);
+    mask(plan, step, src->bytes, src->data, step_dst(plan, step)->data);
+    return SSLD_OK;
+}
+
+static ssld_status dropout_backward(struct ssld_plan *plan, struct step *step)
+{
+    struct tensor *dst = step_dst(plan, step);
+    float *diff_src = step_diff_src(plan, step, 0);
+    if (diff_src)
+        mask(plan, step, dst->bytes, dst->diff, diff_src);
+    return SSLD_OK;
+}
+
+const struct engine_op op_dropout = {
+    .kind = SSLD_OP_DROPOUT,
+    .prepare = same_prepare,
+    .forward = dropout_forward,
+    .backward = dropout_backward,
+};

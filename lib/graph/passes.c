@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* passes.c - changes to a whole graph: folding, fusing, dropping. Each leaves a graph that ssld_graph_check() accepts.
+ *
+ * A node that moves into the one before it swaps outputs with it: the node before then makes what readers want, nobody reads
+ * the other's output any more, and ssld_graph_remove_unused() takes it away. */
+#include "graph/graph.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Who reads and who makes each value. */
+struct uses {
+    int32_t *readers, *producers;
+};
+
+static ssld_status uses_take(const struct ssld_graph *graph, struct uses *uses)
+{
+    size_t count = (size_t)graph->value_count + 1;
+    uses->readers = ssld_alloc(graph->context, 2 * count * sizeof(int32_t));
+    if (!uses->readers)
+        return ssld_fail_memory(graph->context, "the readers of a graph's values", 2 * count * sizeof(int32_t));
+    uses->producers = uses->readers + count;
+    ssld_graph_count_readers(graph, uses->readers, uses->producers);
+    return SSLD_OK;
+}
+
+static void uses_free(const struct ssld_graph *graph, struct uses *uses)
+{
+    ssld_free(graph->context, uses->readers);
+}
+
+/* The node that makes a value which nobody but its one reader sees; NULL if there is none. */
+static struct ssld_node *sole_producer(struct ssld_graph *graph, const struct uses *uses, int32_t value)
+{
+    if (uses->readers[value] != 1 || uses->producers[value] == SSLD_NO_VALUE)
+        return NULL;
+    return &graph->nodes[uses->producers[value]];
+}
+
+static void swap_outputs(struct uses *uses, struct ssld_node *producer, struct ssld_node *reader)
+{
+    int32_t inner = producer->output, outer = reader->output;
+    producer->output = outer;
+    reader->output = inner;
+    int32_t node = uses->producers[inner];
+    uses->producers[inner] = uses->producers[outer];
+    uses->producers[outer] = node;
+}
+
+/* -- Unused nodes and values -------------------------------------------------------------------------------------- */
+
+static void mark_live(const struct ssld_graph *graph, bool *live_nodes, bool *live_values)
+{
+    live_values[graph->output] = true;
+    for (int32_t n = graph->node_count - 1; n >= 0; n--) {
+        const struct ssld_node *node = &graph->nodes[n];
+        if (!live_values[node->output])
+            continue;
+        live_nodes[n] = true;
+        for (int32_t i = 0; i < node->input_count; i++)
+            if (node->inputs[i] != SSLD_NO_VALUE)
+                live_values[node->inputs[i]] = true;
+    }
+    live_values[graph->input] = true;
+}
+
+ssld_status ssld_graph_remove_unused(struct ssld_graph *graph)
+{
+    size_t values = (size_t)graph->value_count, nodes = (size_t)graph->node_count;
+    ssld_status status = SSLD_OK;
+    int32_t kept = 0;
+    int32_t *renumbered = ssld_alloc(graph->context, values * sizeof *renumbered);
+    bool *live = ssld_alloc_zero(graph->context, values + nodes, sizeof *live);
+    if (!renumbered || !live) {
+        status = ssld_fail_memory(graph->context, "a graph pass", values * sizeof *renumbered);
+        goto done;
+    }
+    mark_live(graph, live + values, live);
+    for (int32_t i = 0; i < graph->value_count; i++) {
+        if (!live[i]) {
+            ssld_free(graph->context, graph->values[i].name);
+            ssld_free(graph->context, graph->values[i].data);
+            continue;
+        }
+        renumbered[i] = kept;
+        graph->values[kept++] = graph->values[i];
+    }
+    graph->value_count = kept;
+    graph->input = renumbered[graph->input];
+    graph->output = renumbered[graph->output];
+    kept = 0;
+    for (int32_t n = 0; n < graph->node_count; n++) {
+        struct ssld_node *node = &graph->nodes[n];
+        if (!live[values + (size_t)n]) {
+            ssld_free(graph->context, node->name);
+            continue;
+        }
+        for (int32_t i = 0; i < node->input_count; i++)
+            if (node->inputs[i] != SSLD_NO_VALUE)
+                node->inputs[i] = renumbered[node->inputs[i]];
+        node->output = renumbered[node->output];
+        graph->nodes[kept++] = *node;
+    }
+    graph->node_count = kept;
+done:
+    ssld_free(graph->context, renumbered);
+    ssld_free(graph->context, live);
+    return status;
+}
+
+/* -- Batch norm into convolutions --------------------------------------------------------------------------------- */
+
+/* New weights and bias beside the old ones, which other nodes may read too:
+ *
+ *   factor = scale / sqrt(variance + epsilon)      weights' = weights * factor      bias' = (bias - mean) * factor + shift */
+static ssld_status fold_weights(struct ssld_graph *graph, const struct ssld_node *conv, const struct ssld_node *norm,
+                                int32_t *weights, int32_t *bias)
+{
+    const struct ssld_value *old = &graph->values[conv->inputs[1]];
+    int64_t outputs = old->dims[0], each = ssld_value_elements(old) / outputs;
+    int64_t weight_dims[SSLD_MOST_DIMS];
+    memcpy(weight_dims, old->dims, sizeof weight_dims);
+    /* Adding a value may move the array: pointers to data survive, pointers to values do not. */
+    ssld_status status = ssld_graph_add_value(graph, NULL, SSLD_VALUE_PARAMETER, 4, weight_dims, old->data, weights);
+    if (!status)
+        status = ssld_graph_add_value(graph, NULL, SSLD_VALUE_PARAMETER, 1, &outputs, NULL, bias);
+    if (status)
+        return status;
+
+    float *new_weights = graph->values[*weights].data, *new_bias = graph->values[*bias].data;
+    const float *old_bias = conv->input_count > 2 && conv->inputs[2] != SSLD_NO_VALUE
+                                ? graph->values[conv->inputs[2]].data : NULL;
+    const float *scale = graph->values[norm->inputs[1]].data, *shift = graph->values[norm->inputs[2]].data;
+    const float *mean = graph->values[norm->inputs[3]].data, *variance = graph->values[norm->inputs[4]].data;
+    for (int64_t o = 0; o < outputs; o++) {
+        double factor = scale[o] / sqrt((double)variance[o] + norm->attributes.epsilon);
+        for (int64_t i = o * each; i < (o + 1) * each; i++)
+            new_weights[i] = (float)(new_weights[i] * factor);
+        new_bias[o] = (float)(((old_bias ? old_bias[o] : 0.0) - mean[o]) * factor + shift[o]);
+    }
+    return SSLD_OK;
+}
+
+ssld_status ssld_graph_fold_batch_norm(struct ssld_graph *graph)
+{
+    struct uses uses = { NULL, NULL };
+    ssld_status status = uses_take(graph, &uses);
+    if (status)
+        return status;
+    for (int32_t n = 0; n < graph->node_count && !status; n++) {
+        struct ssld_node *norm = &graph->nodes[n];
+        struct ssld_node *conv = norm->kind == SSLD_OP_BATCH_NORM ? sole_producer(graph, &uses, norm->inputs[0]) : NULL;
+        if (!conv || conv->kind != SSLD_OP_CONV || conv->activation.kind != SSLD_OP_IDENTITY)
+            continue;
+        int32_t weights, bias;
+        status = fold_weights(graph, conv, norm, &weights, &bias);
+        if (status)
+            break;
+        conv->inputs[1] = weights;
+        conv->inputs[2] = bias;
+        conv->input_count = 3;
+        conv->activation = norm->activation;
+        swap_outputs(&uses, conv, norm);
+    }
+    uses_free(graph, &uses);
+    return status ? status : ssld_graph_remove_unused(graph);
+}
+
+/* -- Activations into the nodes before them ----------------------------------------------------------------------- */
+
+/* Training's backward computes batch norm's output again and sees a ReLU's sign in its result; it keeps what other nodes give. */
+static bool takes_activation(const struct ssld_node *node, int32_t activation, bool for_training)
+{
+    if (node->activation.kind != SSLD_OP_IDENTITY)
+        return false;
+    if (for_training)
+        return node->kind == SSLD_OP_BATCH_NORM || (node->kind == SSLD_OP_ADD && activation == SSLD_OP_RELU);
+    return node->kind == SSLD_OP_CONV || node->kind == SSLD_OP_BATCH_NORM || node->kind == SSLD_OP_ADD ||
+           node->kind == SSLD_OP_GEMM;
+}
+
+ssld_status ssld_graph_fuse_activations(struct ssld_graph *graph, bool for_training)
+{
+    struct uses uses = { NULL, NULL };
+    ssld_status status = uses_take(graph, &uses);
+    if (status)
+        return status;
+    for (int32_t n = 0; n < graph->node_count; n++) {
+        struct ssld_node *node = &graph->nodes[n];
+        struct ssld_node *before = ssld_op_is_activation(node->kind) ? sole_producer(graph, &uses, node->inputs[0]) : NULL;
+        if (!before || !takes_activation(before, node->kind, for_training))
+            continue;
+        before->activation = ssld_node_as_activation(node);
+        swap_outputs(&uses, before, node);
+    }
+    uses_free(graph, &uses);
+    return ssld_graph_remove_unused(graph);
+}
+
+/* -- x * HardSigmoid(x) ------------------------------------------------------------------------------------------- */
+
+/* The index of MUL's input that is HARD_SIGMOID of its other input; -1 if it is no hard swish. Two readers of x: the
+ * product and the sigmoid, whose own only reader is the product. */
+static int32_t hard_sigmoid_input(struct ssld_graph *graph, const struct uses *uses, const struct ssld_node *mul)
+{
+    for (int32_t i = 0; i < 2; i++) {
+        const struct ssld_node *gate = sole_producer(graph, uses, mul->inputs[i]);
+        if (gate && gate->kind == SSLD_OP_HARD_SIGMOID && gate->inputs[0] == mul->inputs[1 - i] &&
+            fabsf(gate->attributes.alpha - 1.0f / 6.0f) < 1e-6f && gate->attributes.beta == 0.5f)
+            return i;
+    }
+    return -1;
+}
+
+ssld_status ssld_graph_join_hard_swish(struct ssld_graph *graph)
+{
+    struct uses uses = { NULL, NULL };
+    ssld_status status = uses_take(graph, &uses);
+    if (status)
+        return status;
+    for (int32_t n = 0; n < graph->node_count; n++) {
+        struct ssld_node *node = &graph->nodes[n];
+        int32_t gate = node->kind == SSLD_OP_MUL ? hard_sigmoid_input(graph, &uses, node) : -1;
+        if (gate < 0)
+            continue;
+        node->kind = SSLD_OP_HARD_SWISH;
+        node->attributes = ssld_op_defaults(SSLD_OP_HARD_SWISH);
+        node->inputs[0] = node->inputs[1 - gate];
+        node->inputs[1] = SSLD_NO_VALUE;
+        node->input_count = 1;
+    }
+    uses_free(graph, &uses);
+    return ssld_graph_remove_unused(graph);
+}
+
+/* -- What only training needs ------------------------------------------------------------------------------------- */
+
+ssld_status ssld_graph_drop_training_nodes(struct ssld_graph *graph)
+{
+    size_t size = (size_t)graph->value_count * sizeof(int32_t);
+    int32_t *same_as = ssld_alloc(graph->context, size); /* the value that stands for each */
+    if (!same_as)
+        return ssld_fail_memory(graph->context, "a graph pass", size);
+    for (int32_t i = 0; i < graph->value_count; i++)
+        same_as[i] = i;
+    for (int32_t n = 0; n < graph->node_count; n++) {
+        struct ssld_node *node = &graph->nodes[n];
+        for (int32_t i = 0; i < node->input_count; i++)
+            if (node->inputs[i] != SSLD_NO_VALUE)
+                node->inputs[i] = same_as[node->inputs[i]];
+        if (node->kind == SSLD_OP_DROPOUT && node->attributes.downscale_in_infer) {
+            float scale = 1.0f - node->attributes.ratio;
+            node->kind = SSLD_OP_SCALE;
+            node->attributes = ssld_op_defaults(SSLD_OP_SCALE);
+            node->attributes.scale = scale;
+        } else if (node->kind == SSLD_OP_DROPOUT || node->kind == SSLD_OP_IDENTITY) {
+            same_as[node->output] = node->inputs[0];
+        }
+    }
+    graph->output = same_as[graph->output];
+    ssld_free(graph->context, same_as);
+    return ssld_graph_remove_unused(graph);
+}

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""libssld's interface as ctypes sees it: structs, functions, constants, as they stand in include/ssld/*.h.
+
+tests/python/test_interface.py reads the headers and holds every row here to them: layouts, signatures, values.
+"""
+
+from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8,
+                    c_uint32, c_uint64, c_void_p)
+
+# -- Constants, without their SSLD_ --------------------------------------------------------------------------------
+
+CONSTANTS = {
+    "OK": 0, "END": 1,
+    "INVALID_ARGUMENT": -10, "UNSUPPORTED": -11, "MISMATCH": -12, "OUT_OF_MEMORY": -20, "IO": -30, "NOT_FOUND": -31,
+    "BUSY": -32, "NO_SPACE": -33, "CORRUPT": -40, "FORMAT": -41, "CANCELLED": -50, "NOT_FINITE": -51, "BACKEND": -60,
+    "INTERNAL": -90,
+    "LOG_SILENT": 0, "LOG_WARNING": 1, "LOG_INFO": 2,
+    "VARIANT_STANDARD": 0, "VARIANT_SMALL": 1,
+    "BATCH_NORM_EVAL": 0, "BATCH_NORM_BATCH": 1,
+    "ORDER_DATASET": 0, "ORDER_SHUFFLED": 1,
+    "LAST_KEEP": 0, "LAST_DROP": 1,
+    "LABELS_EMPTY": 0, "LABELS_LOGITS": 1, "LABELS_PROBABILITIES": 2,
+    "CODEC_AUTO": 0, "CODEC_DENSE_F16": 1, "CODEC_TOPK": 2,
+    "STORE_CREATE": 0, "STORE_RESUME": 1,
+    "SCHEDULE_CONSTANT": 0, "SCHEDULE_COSINE": 1,
+    "PARAMETER_VALUE": 0, "PARAMETER_GRADIENT": 1,
+}
+
+# -- Structs -------------------------------------------------------------------------------------------------------
+
+LogFunction = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
+AllocFunction = CFUNCTYPE(c_void_p, c_void_p, c_size_t, c_size_t)
+FreeFunction = CFUNCTYPE(None, c_void_p, c_void_p)
+Fingerprint = c_uint8 * 16
+
+
+class Allocator(Structure):
+    _fields_ = [("user", c_void_p), ("alloc", AllocFunction), ("free", FreeFunction)]
+
+
+class ContextOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("threads", c_int32), ("log_level", c_int32), ("log", LogFunction),
+                ("log_user", c_void_p), ("allocator", Allocator)]
+
+
+class ModelOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("classes", c_int32), ("channels", c_int32), ("height", c_int32),
+                ("width", c_int32), ("variant", c_int32), ("dropout", c_float), ("seed", c_uint64)]
+
+
+class ModelLoadOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("height", c_int32), ("width", c_int32)]
+
+
+class ModelInfo(Structure):
+    _fields_ = [("struct_size", c_size_t), ("classes", c_int32), ("channels", c_int32), ("height", c_int32),
+                ("width", c_int32), ("nodes", c_int32), ("batch_norms", c_int32), ("parameters", c_int64),
+                ("buffers", c_int64), ("macs", c_int64)]
+
+
+class TeacherOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("batch", c_int32), ("batch_norm", c_int32), ("threads", c_int32),
+                ("height", c_int32), ("width", c_int32), ("padding", c_int32)]
+
+
+class Evaluation(Structure):
+    _fields_ = [("struct_size", c_size_t), ("samples", c_uint64), ("top1", c_double), ("top5", c_double),
+                ("loss", c_double)]
+
+
+class DatasetOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("root", c_char_p), ("limit", c_uint64), ("classes", c_int32),
+                ("padding", c_int32)]
+
+
+class LoaderOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("batch", c_int32), ("order", c_int32), ("last", c_int32),
+                ("threads", c_int32), ("prefetch", c_int32), ("views", c_uint32), ("first_view", c_uint32),
+                ("padding", c_int32), ("view_seed", c_uint64), ("order_seed", c_uint64)]
+
+
+class StoreWriterOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("mode", c_int32), ("classes", c_int32), ("samples", c_uint64),
+                ("views", c_uint32), ("codec", c_int32), ("top_k", c_int32), ("batch_norm", c_int32),
+                ("view_seed", c_uint64), ("view_spec", c_char_p), ("dataset_fingerprint", Fingerprint),
+                ("teacher_fingerprint", Fingerprint), ("block_records", c_int32), ("level", c_int32)]
+
+
+class StoreOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("verify", c_int32), ("classes", c_int32), ("samples", c_uint64),
+                ("view_spec", c_char_p), ("view_seed", POINTER(c_uint64)), ("dataset_fingerprint", POINTER(c_uint8)),
+                ("teacher_fingerprint", POINTER(c_uint8))]
+
+
+class StoreInfo(Structure):
+    _fields_ = [("struct_size", c_size_t), ("file_bytes", c_uint64), ("records", c_uint64), ("samples", c_uint64),
+                ("views", c_uint32), ("classes", c_int32), ("codec", c_int32), ("top_k", c_int32),
+                ("batch_norm", c_int32), ("closed", c_int32), ("blocks", c_uint64), ("view_seed", c_uint64),
+                ("dataset_fingerprint", Fingerprint), ("teacher_fingerprint", Fingerprint)]
+
+
+class StudentOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("batch", c_int32), ("threads", c_int32), ("loss", c_char_p),
+                ("learning_rate", c_float), ("momentum", c_float), ("l2", c_float), ("schedule", c_int32),
+                ("total_steps", c_uint64), ("warmup_steps", c_uint64), ("seed", c_uint64)]
+
+
+class Step(Structure):
+    _fields_ = [("struct_size", c_size_t), ("step", c_uint64), ("loss", c_double), ("learning_rate", c_double),
+                ("top1", c_double)]
+
+
+# C's name of each struct.
+STRUCTS = {
+    "ssld_allocator": Allocator, "ssld_context_options": ContextOptions, "ssld_model_options": ModelOptions,
+    "ssld_model_load_options": ModelLoadOptions, "ssld_model_info": ModelInfo, "ssld_teacher_options": TeacherOptions,
+    "ssld_evaluation": Evaluation, "ssld_dataset_options": DatasetOptions, "ssld_loader_options": LoaderOptions,
+    "ssld_store_writer_options": StoreWriterOptions, "ssld_store_options": StoreOptions, "ssld_store_info": StoreInfo,
+    "ssld_student_options": StudentOptions, "ssld_step": Step,
+}
+
+# The function that sets each options struct to its defaults.
+OPTIONS_INIT = {struct: name + "_init" for name, struct in STRUCTS.items() if name.endswith("_options")}
+
+# -- Functions -----------------------------------------------------------------------------------------------------
+
+# Handles and arrays of numbers are addresses; a handle that is given back is the address of one.
+handle = address = c_void_p
+receives_handle = POINTER(c_void_p)
+receives = POINTER
+status = c_int32
+text = c_char_p
+
+FUNCTIONS = {
+    # status.h, version.h
+    "ssld_status_name": (text, [status]),
+    "ssld_version": (c_int32, []),
+    "ssld_build_info": (c_size_t, [address, c_size_t]),
+    # context.h
+    "ssld_context_options_init": (None, [POINTER(ContextOptions), c_size_t]),
+    "ssld_context_create_version": (status, [c_int32, POINTER(ContextOptions), receives_handle]),
+    "ssld_context_destroy": (None, [handle]),
+    "ssld_context_error": (c_size_t, [handle, address, c_size_t]),
+    "ssld_context_cancel": (None, [handle]),
+    "ssld_context_resume": (None, [handle]),
+    "ssld_context_threads": (c_int32, [handle]),
+    # model.h
+    "ssld_model_options_init": (None, [POINTER(ModelOptions), c_size_t]),
+    "ssld_model_load_options_init": (None, [POINTER(ModelLoadOptions), c_size_t]),
+    "ssld_model_create": (status, [handle, text, POINTER(ModelOptions), receives_handle]),
+    "ssld_model_zoo_name": (text, [c_int32]),
+    "ssld_model_load": (status, [handle, text, POINTER(ModelLoadOptions), receives_handle]),
+    "ssld_model_load_memory": (status, [handle, address, c_size_t, text, POINTER(ModelLoadOptions), receives_handle]),
+    "ssld_model_save": (status, [handle, text]),
+    "ssld_model_get_info": (status, [handle, POINTER(ModelInfo)]),
+    "ssld_model_name": (text, [handle]),
+    "ssld_model_fingerprint": (None, [handle, address]),
+    "ssld_model_destroy": (None, [handle]),
+    # teacher.h
+    "ssld_teacher_options_init": (None, [POINTER(TeacherOptions), c_size_t]),
+    "ssld_teacher_create": (status, [handle, handle, POINTER(TeacherOptions), receives_handle]),
+    "ssld_teacher_open": (status, [handle, text, POINTER(TeacherOptions), receives_handle]),
+    "ssld_teacher_predict": (status, [handle, handle, handle]),
+    "ssld_teacher_evaluate": (status, [handle, handle, POINTER(Evaluation)]),
+    "ssld_teacher_get_info": (status, [handle, POINTER(ModelInfo)]),
+    "ssld_teacher_fingerprint": (None, [handle, address]),
+    "ssld_teacher_destroy": (None, [handle]),
+    # dataset.h
+    "ssld_dataset_options_init": (None, [POINTER(DatasetOptions), c_size_t]),
+    "ssld_dataset_open": (status, [handle, text, POINTER(DatasetOptions), receives_handle]),
+    "ssld_dataset_from_pixels": (status, [handle, c_uint64, address, address, address, receives_handle]),
+    "ssld_dataset_count": (c_uint64, [handle]),
+    "ssld_dataset_classes": (c_int32, [handle]),
+    "ssld_dataset_label": (c_int32, [handle, c_uint64]),
+    "ssld_dataset_image": (None, [handle, address]),
+    "ssld_dataset_fingerprint": (None, [handle, address]),
+    "ssld_dataset_name": (c_size_t, [handle, c_uint64, address, c_size_t]),
+    "ssld_dataset_destroy": (None, [handle]),
+    # view.h
+    "ssld_view_spec_parse": (status, [handle, text, receives_handle]),
+    "ssld_view_spec_text": (text, [handle]),
+    "ssld_view_spec_shape": (status, [handle, address, address]),
+    "ssld_view_render": (status, [handle, address, c_size_t, c_uint64, c_uint64, c_uint32, address, c_size_t]),
+    "ssld_view_render_pixels": (status, [handle, address, address, c_uint64, c_uint64, c_uint32, address, c_size_t]),
+    "ssld_view_spec_destroy": (None, [handle]),
+    "ssld_philox4x32": (None, [address, address, address]),
+    # loader.h
+    "ssld_loader_options_init": (None, [POINTER(LoaderOptions), c_size_t]),
+    "ssld_loader_create": (status, [handle, handle, handle, POINTER(LoaderOptions), receives_handle]),
+    "ssld_loader_next": (status, [handle, handle]),
+    "ssld_loader_seek": (status, [handle, c_uint64, c_uint64]),
+    "ssld_loader_batches": (c_uint64, [handle]),
+    "ssld_loader_shape": (None, [handle, address]),
+    "ssld_loader_wait_seconds": (c_double, [handle]),
+    "ssld_loader_destroy": (None, [handle]),
+    # batch.h
+    "ssld_batch_create": (status, [handle, receives_handle]),
+    "ssld_batch_wrap": (status, [handle, c_int32, address, address, address, address, address]),
+    "ssld_batch_count": (c_int32, [handle]),
+    "ssld_batch_shape": (None, [handle, address]),
+    "ssld_batch_pixels": (address, [handle]),
+    "ssld_batch_samples": (address, [handle]),
+    "ssld_batch_views": (address, [handle]),
+    "ssld_batch_labels": (address, [handle]),
+    "ssld_batch_destroy": (None, [handle]),
+    # labels.h
+    "ssld_labels_create": (status, [handle, c_int32, c_int32, receives_handle]),
+    "ssld_labels_wrap_logits": (status, [handle, c_int32, address]),
+    "ssld_labels_wrap_probabilities": (status, [handle, c_int32, address]),
+    "ssld_labels_softmax": (status, [handle]),
+    "ssld_labels_kind": (c_int32, [handle]),
+    "ssld_labels_count": (c_int32, [handle]),
+    "ssld_labels_capacity": (c_int32, [handle]),
+    "ssld_labels_classes": (c_int32, [handle]),
+    "ssld_labels_logits": (address, [handle]),
+    "ssld_labels_probabilities": (address, [handle]),
+    "ssld_labels_destroy": (None, [handle]),
+    # store.h
+    "ssld_store_writer_options_init": (None, [POINTER(StoreWriterOptions), c_size_t]),
+    "ssld_store_writer_open": (status, [handle, text, POINTER(StoreWriterOptions), receives_handle]),
+    "ssld_store_writer_append": (status, [handle, handle, handle]),
+    "ssld_store_writer_append_views": (status, [handle, c_int32, address, address, handle]),
+    "ssld_store_writer_commit": (status, [handle]),
+    "ssld_store_writer_missing": (status, [handle, receives(c_uint32), receives(c_uint64), receives(c_uint64)]),
+    "ssld_store_writer_records": (c_uint64, [handle]),
+    "ssld_store_writer_close": (status, [handle]),
+    "ssld_store_writer_abandon": (None, [handle]),
+    "ssld_store_options_init": (None, [POINTER(StoreOptions), c_size_t]),
+    "ssld_store_open": (status, [handle, text, POINTER(StoreOptions), receives_handle]),
+    "ssld_store_read": (status, [handle, handle, handle]),
+    "ssld_store_read_views": (status, [handle, c_int32, address, address, handle]),
+    "ssld_store_get_info": (status, [handle, POINTER(StoreInfo)]),
+    "ssld_store_view_spec": (text, [handle]),
+    "ssld_store_close": (None, [handle]),
+    # student.h
+    "ssld_student_options_init": (None, [POINTER(StudentOptions), c_size_t]),
+    "ssld_student_create": (status, [handle, handle, POINTER(StudentOptions), receives_handle]),
+    "ssld_student_step": (status, [handle, handle, handle, POINTER(Step)]),
+    "ssld_student_forward": (status, [handle, handle, address]),
+    "ssld_student_backward": (status, [handle, handle, handle, receives(c_double)]),
+    "ssld_student_update": (status, [handle]),
+    "ssld_student_steps": (c_uint64, [handle]),
+    "ssld_student_get_model": (status, [handle, receives_handle]),
+    "ssld_student_export": (status, [handle, text]),
+    "ssld_student_save": (status, [handle, text]),
+    "ssld_student_restore": (status, [handle, text]),
+    "ssld_student_parameter_count": (c_int32, [handle]),
+    "ssld_student_parameter_name": (text, [handle, c_int32, address]),
+    "ssld_student_parameter_read": (status, [handle, c_int32, c_int32, address]),
+    "ssld_student_parameter_write": (status, [handle, c_int32, c_int32, address]),
+    "ssld_student_destroy": (None, [handle]),
+}

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Student: training of a model, by steps or by their three parts; its parameters as arrays; checkpoints; ONNX out."""
+
+import ctypes
+from collections import namedtuple
+
+import numpy
+
+from . import _interface
+from ._arrays import address, encode, receiver
+from ._library import library
+from ._object import Object, check, create, make_options, to_record
+from .batch import Batch
+from .context import Context
+from .labels import Labels
+from .model import Model
+
+Step = namedtuple("Step", "step loss learning_rate top1")
+Step.__doc__ = """Steps done, this one included; mean loss over the batch, before the update; rate used by the update; share of
+the batch's hard labels that the student got right, -1 if it has none."""
+
+
+class Student(Object):
+    """Trains a model, starting from its weights; the model stays as it is. One thread at a time.
+
+    batch           views of every step (default 32)
+    threads         compute threads (default: the context's)
+    loss            a weighted sum of terms: "sym_kl" (default), "0.5*soft_ce + 0.5*hard_ce(smoothing=0.1)"
+    learning_rate   peak rate (default 0.1)
+    momentum        default 0.9; negative: none
+    l2              L2 penalty's gradient factor (default: none)
+    schedule        ssld.SCHEDULE_CONSTANT, or ssld.SCHEDULE_COSINE, which needs total_steps
+    total_steps     steps of the whole run; warmup_steps: steps over which the rate first rises linearly from 0
+    seed            of dropout
+    """
+
+    def __init__(self, context, model, batch=None, threads=None, loss=None, learning_rate=None, momentum=None, l2=None,
+                 schedule=None, total_steps=None, warmup_steps=None, seed=None):
+        options = make_options(_interface.StudentOptions, batch=batch, threads=threads, loss=encode("loss", loss),
+                               learning_rate=learning_rate, momentum=momentum, l2=l2, schedule=schedule,
+                               total_steps=total_steps, warmup_steps=warmup_steps, seed=seed)
+        self._open(context, "ssld_student_destroy",
+                   create(context, "ssld_student_create", Context.pointer_of(context), Model.pointer_of(model),
+                          ctypes.byref(options)))
+        self._classes = model.info.classes
+
+    def step(self, batch, labels=None):
+        """forward(), backward(), update(); returns a Step. labels: the teacher's, if the loss needs them."""
+        step = _interface.Step()
+        step.struct_size = ctypes.sizeof(step)
+        check(self.context, library.ssld_student_step(self.pointer, Batch.pointer_of(batch), _labels(labels),
+                                                      ctypes.byref(step)))
+        return to_record(step, Step)
+
+    def forward(self, batch, out=None):
+        """The logits of a batch in training mode: a float32 array (N, classes), `out` if given."""
+        pointer, batch_pointer = self.pointer, Batch.pointer_of(batch)
+        out = receiver("out", out, (batch.count, self._classes))
+        check(self.context, library.ssld_student_forward(pointer, batch_pointer, address(out)))
+        return out
+
+    def backward(self, batch, labels=None):
+        """The loss of the batch of the last forward(), returned, and the gradient of every parameter."""
+        loss = ctypes.c_double()
+        check(self.context, library.ssld_student_backward(self.pointer, Batch.pointer_of(batch), _labels(labels),
+                                                          ctypes.byref(loss)))
+        return loss.value
+
+    def update(self):
+        """Change the parameters by the gradients and count the step."""
+        check(self.context, library.ssld_student_update(self.pointer))
+
+    @property
+    def steps(self):
+        """Steps done."""
+        return library.ssld_student_steps(self.pointer)
+
+    def get_model(self):
+        """The trained network as a Model of its own."""
+        Context.pointer_of(self.context)
+        return Model._from_pointer(self.context, create(self.context, "ssld_student_get_model", self.pointer))
+
+    def export(self, path):
+        """Write the trained network as an ONNX file."""
+        check(self.context, library.ssld_student_export(self.pointer, encode("path", path)))
+
+    def save(self, path):
+        """Write a checkpoint: weights, running statistics, momenta and the step."""
+        check(self.context, library.ssld_student_save(self.pointer, encode("path", path)))
+
+    def restore(self, path):
+        """Go on from a checkpoint of the same network as if there had been no interruption."""
+        check(self.context, library.ssld_student_restore(self.pointer, encode("path", path)))
+
+    @property
+    def parameters(self):
+        """All trainable tensors: a list of Parameter."""
+        return [Parameter(self, index) for index in range(library.ssld_student_parameter_count(self.pointer))]
+
+
+def _labels(labels):
+    return None if labels is None else Labels.pointer_of(labels)
+
+
+class Parameter:
+    """A trainable tensor of a student. `value` and `gradient` are read as new arrays and written by assignment."""
+
+    def __init__(self, student, index):
+        dims = (ctypes.c_int32 * 4)()
+        self.student = student
+        self.index = index
+        self.name = library.ssld_student_parameter_name(student.pointer, index, dims).decode()
+        self.shape = tuple(dims)  # 4 sizes; those a tensor does not have are 1
+
+    def __repr__(self):
+        return "Parameter(%r, %s)" % (self.name, self.shape)
+
+    def _read(self, what):
+        values = numpy.empty(self.shape, dtype=numpy.float32)
+        check(self.student.context, library.ssld_student_parameter_read(self.student.pointer, self.index, what,
+                                                                        address(values)))
+        return values
+
+    def _write(self, what, values):
+        values = numpy.ascontiguousarray(numpy.broadcast_to(values, self.shape), dtype=numpy.float32)
+        check(self.student.context, library.ssld_student_parameter_write(self.student.pointer, self.index, what,
+                                                                         address(values)))
+
+    @property
+    def value(self):
+        """The parameter itself, a float32 array of `shape`."""
+        return self._read(_interface.CONSTANTS["PARAMETER_VALUE"])
+
+    @value.setter
+    def value(self, values):
+        self._write(_interface.CONSTANTS["PARAMETER_VALUE"], values)
+
+    @property
+    def gradient(self):
+        """The gradient of the last backward(), a float32 array of `shape`."""
+        return self._read(_interface.CONSTANTS["PARAMETER_GRADIENT"])
+
+    @gradient.setter
+    def gradient(self, values):
+        self._write(_interface.CONSTANTS["PARAMETER_GRADIENT"], values)

@@ -1,0 +1,667 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The ssld program as its users meet it: help, wrong usage, labelling with kills in between, training in its three modes.
+ * The program's path is in SSLD_PROGRAM. Everything happens in a folder of its own, with images drawn here. */
+#define _GNU_SOURCE /* posix_openpt */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IMAGES 200
+#define SIDE 28
+#define CLASSES 4
+#define MOST_WORDS 64
+
+static char folder[64];
+static ssld_context *context;
+static char output[65536], errors[65536]; /* of the last run */
+
+/* -- Files -------------------------------------------------------------------------------------------------------- */
+
+/* A path in the folder; valid for the next eight calls. */
+static const char *in_folder(const char *name)
+{
+    static char paths[8][128];
+    static int next;
+    char *path = paths[next++ % 8];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+static void read_text(const char *path, char *text, size_t size)
+{
+    FILE *file = fopen(path, "rb");
+    size_t length = file ? fread(text, 1, size - 1, file) : 0;
+    text[length] = 0;
+    if (file)
+        fclose(file);
+}
+
+static off_t size_of(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) ? -1 : info.st_size;
+}
+
+static bool same_bytes(const char *one, const char *other)
+{
+    off_t size = size_of(one);
+    if (size < 1 || size != size_of(other))
+        return false;
+    FILE *first = fopen(one, "rb"), *second = fopen(other, "rb");
+    bool same = first && second;
+    for (int a = 0; same && a != EOF;) {
+        a = fgetc(first);
+        same = a == fgetc(second);
+    }
+    if (first)
+        fclose(first);
+    if (second)
+        fclose(second);
+    return same;
+}
+
+static void put_number(FILE *file, uint32_t number)
+{
+    for (int shift = 24; shift >= 0; shift -= 8)
+        fputc((int)(number >> shift & 255), file);
+}
+
+/* MNIST's format: bars that lie, stand, cross or fill, somewhere in the image, on some noise. */
+static void write_images(const char *images, const char *labels)
+{
+    FILE *pixels = fopen(in_folder(images), "wb"), *classes = fopen(in_folder(labels), "wb");
+    CHECK(pixels && classes, "the images cannot be written");
+    put_number(pixels, 0x803);
+    put_number(pixels, IMAGES);
+    put_number(pixels, SIDE);
+    put_number(pixels, SIDE);
+    put_number(classes, 0x801);
+    put_number(classes, IMAGES);
+    for (uint32_t i = 0; i < IMAGES; i++) {
+        uint32_t counter[4] = { i, 0, 0, 0 }, key[2] = { 5, 0 }, random[4];
+        ssld_philox4x32(counter, key, random);
+        int class = (int)(i % CLASSES), row = 6 + (int)(random[0] % 16), column = 6 + (int)(random[1] % 16);
+        for (int p = 0; p < SIDE * SIDE; p++) {
+            bool lies = abs(p / SIDE - row) < 3, stands = abs(p % SIDE - column) < 3;
+            bool inside = class == 0 ? lies : class == 1 ? stands : class == 2 ? lies || stands : lies && stands;
+            fputc((inside ? 200 : 20) + (int)(random[2] >> p % 24 & 31), pixels);
+        }
+        fputc(class, classes);
+    }
+    CHECK(!fclose(pixels) && !fclose(classes), "the images cannot be written");
+}
+
+static void write_network(const char *name, uint64_t seed, int32_t classes, int32_t channels)
+{
+    ssld_model *model = NULL;
+    ssld_model_options options;
+    ssld_model_options_init(&options, sizeof options);
+    options.classes = classes;
+    options.channels = channels;
+    options.height = SIDE;
+    options.variant = SSLD_VARIANT_SMALL;
+    options.seed = seed;
+    CHECK_OK(context, ssld_model_create(context, "PPLCNet_x0_25", &options, &model));
+    CHECK_OK(context, ssld_model_save(model, in_folder(name)));
+    ssld_model_destroy(model);
+}
+
+/* -- Runs --------------------------------------------------------------------------------------------------------- */
+
+/* Start the program with a command line; words are separated by blanks, "..." keeps them, @ is the folder. Standard error
+ * goes to `error_file`, or to the descriptor `terminal` if that is one. */
+static pid_t start_with(const char *line, const char *error_file, int terminal)
+{
+    static char text[4096];
+    char *words[MOST_WORDS + 2] = { getenv("SSLD_PROGRAM") };
+    int count = 1;
+    char *to = text;
+    for (const char *from = line; *from && count <= MOST_WORDS;) {
+        bool quoted = false;
+        for (; *from == ' '; from++)
+            continue;
+        if (!*from)
+            break;
+        words[count++] = to;
+        for (; *from && (quoted || *from != ' '); from++) {
+            if (*from == '"')
+                quoted = !quoted;
+            else if (*from == '@')
+                to += sprintf(to, "%s", folder);
+            else
+                *to++ = *from;
+        }
+        *to++ = 0;
+    }
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        int out = open(in_folder("out"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        int err = terminal >= 0 ? terminal : open(in_folder(error_file), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        dup2(out, STDOUT_FILENO);
+        dup2(err, STDERR_FILENO);
+        execv(words[0], words);
+        _exit(127);
+    }
+    CHECK(child > 0, "cannot fork: %s", strerror(errno));
+    return child;
+}
+
+static pid_t start(const char *line)
+{
+    return start_with(line, "err", -1);
+}
+
+/* The exit code, or minus the signal. Fills output and errors. */
+static int finish(pid_t child)
+{
+    int state = 0;
+    while (waitpid(child, &state, 0) < 0 && errno == EINTR)
+        continue;
+    read_text(in_folder("out"), output, sizeof output);
+    read_text(in_folder("err"), errors, sizeof errors);
+    return WIFEXITED(state) ? WEXITSTATUS(state) : -WTERMSIG(state);
+}
+
+static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static int run(const char *format, ...)
+{
+    char line[4096];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    return finish(start(line));
+}
+
+#define CHECK_RUN(expected, ...)                                                                          \
+    do {                                                                                                  \
+        int run_code = run(__VA_ARGS__);                                                                  \
+        CHECK(run_code == (expected), "exit code %d; it said: %.600s%.600s", run_code, output, errors);   \
+    } while (0)
+#define CHECK_SAYS(text, part) CHECK(strstr(text, part), "it says: %.1200s", text)
+
+#define DATA "--data idx:@/images,@/classes "
+#define VIEWS "--views \"pad_crop(28,2) flip(0.5) normalize(0.286,0.353)\" "
+#define LABEL "label " DATA VIEWS "--teacher @/teacher.onnx "
+#define TRAIN "train " DATA VIEWS "--model PPLCNet_x0_25 --variant small --batch 40 --lr 0.05 "
+
+static void tear_down(void)
+{
+    char line[128];
+    ssld_context_destroy(context);
+    snprintf(line, sizeof line, "rm -r '%s'", folder);
+    if (system(line))
+        perror(line);
+}
+
+/* Images and a teacher, made once for all tests: they only read them, and write files of their own names. The folder goes
+ * away with the program. */
+static void set_up(void)
+{
+    if (*folder)
+        return;
+    strcpy(folder, "/tmp/ssld-cli-XXXXXX");
+    CHECK(mkdtemp(folder), "no folder");
+    atexit(tear_down);
+    CHECK(getenv("SSLD_PROGRAM"), "SSLD_PROGRAM does not say where the program is");
+    CHECK(ssld_context_create(NULL, &context) == SSLD_OK, "no context");
+    write_images("images", "classes");
+    write_network("untrained.onnx", 3, CLASSES, 1);
+    CHECK_RUN(0, TRAIN "--epochs 8 --seed 7 --out @/teacher.onnx");
+}
+
+/* The number behind a key in the nth line of a log that has `event`, counted from 0. */
+static double logged(const char *log, const char *event, const char *key, int nth)
+{
+    static char text[65536];
+    char mark[64], name[64];
+    read_text(in_folder(log), text, sizeof text);
+    snprintf(mark, sizeof mark, "{\"event\":\"%s\"", event);
+    snprintf(name, sizeof name, "\"%s\":", key);
+    char *line = strstr(text, mark);
+    while (line && nth--)
+        line = strstr(line + 1, mark);
+    CHECK(line, "%s has no such line of %s", log, event);
+    line[strcspn(line, "\n")] = 0;
+    char *value = strstr(line, name);
+    CHECK(value, "no %s in %s", key, line);
+    return strtod(value + strlen(name), NULL);
+}
+
+/* -- Usage -------------------------------------------------------------------------------------------------------- */
+
+TEST(help_shows_every_command_and_option_with_its_default)
+{
+    set_up();
+    CHECK_RUN(0, "--help");
+    static const char *const commands[] = { "label ", "train ", "eval ", "store info ", "exit codes" };
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        CHECK_SAYS(output, commands[i]);
+    CHECK_RUN(0, "help label");
+    CHECK_SAYS(output, "--view-count V");
+    CHECK_SAYS(output, "(default: 64)");
+    CHECK_SAYS(output, "(required)");
+    CHECK_SAYS(output, "example:\n  ssld label");
+    CHECK_RUN(0, "train --epochs 3 --help");
+    CHECK_SAYS(output, "--checkpoint FILE");
+    CHECK_RUN(0, "help store info");
+    CHECK_SAYS(output, "usage: ssld store info FILE");
+    CHECK_RUN(0, "eval -h");
+    CHECK_SAYS(output, "--batch-norm MODE");
+    CHECK_RUN(0, "--version");
+    CHECK_SAYS(output, "ssld 0.");
+    CHECK_SAYS(output, "oneDNN");
+}
+
+TEST(wrong_usage_is_exit_code_2_and_says_what_is_wrong)
+{
+    static const struct {
+        const char *line, *text;
+    } cases[] = {
+        { "", "usage: ssld COMMAND" },
+        { "lable", "unknown command 'lable'" },
+        { "store", "did you mean 'store info'?" },
+        { "store dump x", "unknown command 'store dump'" },
+        { "help nothing", "unknown command 'nothing'" },
+        { "label", "--data is missing" },
+        { "store info", "FILE is missing" },
+        { "store info one two", "'two' is too much" },
+        { "store info x --json=yes", "--json takes no value" },
+        { "label --vews x", "unknown option '--vews'" },
+        { "label --view x", "did you mean --view" },
+        { "label --batch", "--batch needs a value: N" },
+        { "label --batch many", "--batch: 'many' is not a whole number" },
+        { "label --batch 1.5", "--batch: '1.5' is not a whole number" },
+        { "label --batch -1", "--batch: '-1' is not a whole number" },
+        { "label --batch 0", "--batch: '0' is not in 1 to 65536" },
+        { "label --batch=99999999999999999999999", "is not a whole number" },
+        { "label --view-count 3000000000", "is not at least 1" },
+        { "label --codec zip", "'zip' is not one of auto|dense|topk" },
+        { "label --data=", "--data: '' is not a text" },
+        { "train --lr fast", "--lr: 'fast' is not a number" },
+        { "train --lr nan", "--lr: 'nan' is not a number" },
+        { "train --momentum 1", "is not in 0 to 0.9999" },
+        { TRAIN "--labels a --teacher b", "exclude each other" },
+        { TRAIN "--eval-data x", "belong together" },
+        { TRAIN "--resume", "--resume needs --checkpoint" },
+        { TRAIN "--epochs 2 --warmup-epochs 3", "longer than --epochs" },
+    };
+    set_up();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_RUN(2, "%s", cases[i].line);
+        CHECK(strstr(errors, cases[i].text), "'ssld %s' says: %.600s", cases[i].line, errors);
+        CHECK(!*output, "'ssld %s' wrote to standard output: %.600s", cases[i].line, output);
+    }
+}
+
+TEST(what_cannot_be_read_is_exit_code_1_and_named)
+{
+    static const struct {
+        const char *line, *text;
+    } cases[] = {
+        { "store info @/nothing.ssld", "nothing.ssld" },
+        { "store info @/images", "images" },
+        { "label --data idx:@/nothing,@/classes " VIEWS "--teacher @/teacher.onnx --labels @/x.ssld", "nothing" },
+        { "label --data @/images " VIEWS "--teacher @/teacher.onnx --labels @/x.ssld", "images" },
+        { "label " DATA "--views \"sharpen(3)\" --teacher @/teacher.onnx --labels @/x.ssld", "sharpen" },
+        { "label " DATA VIEWS "--teacher @/nothing.onnx --labels @/x.ssld", "nothing.onnx" },
+        { "label " DATA VIEWS "--teacher @/images --labels @/x.ssld", "images" },
+        { LABEL "--labels @/no/folder/x.ssld", "x.ssld" },
+        { TRAIN "--labels @/nothing.ssld", "nothing.ssld" },
+        { TRAIN "--loss kl_sym", "'kl_sym'" },
+        { "train " DATA VIEWS "--model PPLCNet_x9 --batch 40", "PPLCNet_x9" },
+        { TRAIN "--epochs 1 --out @/no/folder/x.onnx", "x.onnx" },
+        { TRAIN "--epochs 1 --log @/no/folder/x.log", "x.log: cannot open the log" },
+        { "eval " DATA VIEWS "--model @/nothing.onnx", "nothing.onnx" },
+    };
+    set_up();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_RUN(1, "%s", cases[i].line);
+        CHECK(strstr(errors, cases[i].text) && strstr(errors, "ssld: "), "'ssld %s' says: %.600s", cases[i].line, errors);
+    }
+    CHECK(size_of(in_folder("x.ssld")) < 0, "a store was left behind");
+}
+
+TEST(full_disk_behind_output_or_log_is_a_failure)
+{
+    set_up();
+    if (access("/dev/full", W_OK))
+        SKIP("no /dev/full");
+    CHECK_RUN(1, "eval " DATA VIEWS "--model @/teacher.onnx --log /dev/full");
+    CHECK_SAYS(errors, "/dev/full: cannot write the log");
+    char line[512];
+    snprintf(line, sizeof line, "'%s' --help >/dev/full 2>'%s'", getenv("SSLD_PROGRAM"), in_folder("err"));
+    int state = system(line);
+    CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 1, "exit state %d", state);
+}
+
+/* -- Labelling ---------------------------------------------------------------------------------------------------- */
+
+/* Do two stores hold the same labels, record for record, of every view? */
+static void check_same_labels(const char *one, const char *other, uint32_t views)
+{
+    ssld_store *stores[2] = { NULL, NULL };
+    ssld_labels *labels[2] = { NULL, NULL };
+    static uint64_t samples[IMAGES];
+    static uint32_t numbers[IMAGES];
+    const char *names[2] = { one, other };
+    for (int s = 0; s < 2; s++) {
+        ssld_store_options options;
+        ssld_store_options_init(&options, sizeof options);
+        options.verify = 1;
+        CHECK_OK(context, ssld_store_open(context, in_folder(names[s]), &options, &stores[s]));
+        CHECK_OK(context, ssld_labels_create(context, IMAGES, CLASSES, &labels[s]));
+    }
+    for (uint32_t view = 0; view < views; view++) {
+        for (uint32_t i = 0; i < IMAGES; i++) {
+            samples[i] = i;
+            numbers[i] = view;
+        }
+        for (int s = 0; s < 2; s++)
+            CHECK_OK(context, ssld_store_read_views(stores[s], IMAGES, samples, numbers, labels[s]));
+        CHECK(!memcmp(ssld_labels_probabilities(labels[0]), ssld_labels_probabilities(labels[1]),
+                      IMAGES * CLASSES * sizeof(float)), "view %u differs", view);
+    }
+    for (int s = 0; s < 2; s++) {
+        ssld_labels_destroy(labels[s]);
+        ssld_store_close(stores[s]);
+    }
+}
+
+TEST(labelling_fills_a_store_that_info_describes)
+{
+    set_up();
+    CHECK_RUN(0, LABEL "--labels @/first.ssld --view-count 2 --seed 9 --batch 48 --log @/first.log");
+    CHECK_SAYS(output, "400 views (400 new)");
+    CHECK(logged("first.log", "done", "views", 0) == 400, "the log has other views");
+    double bytes = logged("first.log", "done", "bytes_per_view", 0);
+    CHECK(fabs(bytes * 400 - (double)size_of(in_folder("first.ssld"))) < 0.01, "%g bytes a view", bytes);
+    double top1 = logged("first.log", "done", "top1", 0), entropy = logged("first.log", "done", "entropy", 0);
+    CHECK(top1 >= 0 && top1 <= 1 && entropy > 0 && entropy <= log(CLASSES) + 1e-9, "top-1 %g, entropy %g", top1, entropy);
+    CHECK(logged("first.log", "done", "teacher_ms", 0) > 0, "the teacher took no time");
+    CHECK_RUN(0, "store info @/first.ssld");
+    CHECK_SAYS(output, "400 of 400 (200 images, 2 views of each)");
+    CHECK_SAYS(output, "normalize(mean=0.286, std=0.353)");
+    CHECK_SAYS(output, "view seed    9");
+    CHECK_RUN(0, "store info --json --verify @/first.ssld");
+    CHECK_SAYS(output, "\"records\":400,\"samples\":200,\"views\":2,");
+    CHECK_SAYS(output, "\"closed\":true");
+}
+
+/* A fresh network answers nearly the same to everything. */
+TEST(teacher_that_guesses_is_warned_about)
+{
+    set_up();
+    CHECK_RUN(0, "label " DATA VIEWS "--teacher @/untrained.onnx --labels @/guess.ssld");
+    CHECK_SAYS(errors, "warning: the teacher is guessing");
+    CHECK_RUN(0, LABEL "--labels @/knows.ssld");
+    CHECK(!strstr(errors, "warning"), "a teacher that knows is warned about: %.600s", errors);
+}
+
+TEST(labelling_again_adds_nothing)
+{
+    set_up();
+    CHECK_RUN(0, LABEL "--labels @/again.ssld --view-count 2");
+    off_t size = size_of(in_folder("again.ssld"));
+    CHECK_RUN(0, LABEL "--labels @/again.ssld --view-count 2");
+    CHECK_SAYS(output, "400 of 400 views are there already");
+    CHECK_SAYS(output, "(0 new)");
+    CHECK(size_of(in_folder("again.ssld")) == size, "the store grew");
+}
+
+TEST(store_of_other_labels_is_not_gone_on_with)
+{
+    set_up();
+    CHECK_RUN(0, LABEL "--labels @/bound.ssld");
+    static const struct {
+        const char *line, *text;
+    } cases[] = {
+        { LABEL "--labels @/bound.ssld --seed 1", "seed" },
+        { LABEL "--labels @/bound.ssld --limit 100", "bound.ssld" },
+        { "label " DATA "--views \"pad_crop(28,3) normalize(0.286,0.353)\" --teacher @/teacher.onnx --labels @/bound.ssld",
+          "view" },
+        { "label " DATA VIEWS "--teacher @/untrained.onnx --labels @/bound.ssld", "teacher" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_RUN(1, "%s", cases[i].line);
+        CHECK(strstr(errors, cases[i].text), "'ssld %s' says: %.600s", cases[i].line, errors);
+    }
+}
+
+TEST(teacher_for_other_images_or_classes_is_refused)
+{
+    set_up();
+    write_network("colour.onnx", 1, CLASSES, 3);
+    write_network("two.onnx", 1, 2, 1);
+    CHECK_RUN(1, "label " DATA VIEWS "--teacher @/colour.onnx --labels @/shape.ssld");
+    CHECK_SAYS(errors, "takes images of 3 x 28 x 28");
+    CHECK_RUN(1, "label " DATA VIEWS "--teacher @/two.onnx --labels @/shape.ssld");
+    CHECK_SAYS(errors, "knows 2 classes, the data has labels up to 3");
+    CHECK(size_of(in_folder("shape.ssld")) < 0, "a store was left behind");
+}
+
+static void wait_milliseconds(int milliseconds)
+{
+    struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000L };
+    nanosleep(&time, NULL);
+}
+
+/* Wait until the file has grown past `size`; false if the child ends before. */
+static bool wait_for_growth(pid_t child, const char *path, off_t size)
+{
+    siginfo_t info;
+    for (;;) {
+        memset(&info, 0, sizeof info);
+        waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT);
+        if (info.si_pid)
+            return false;
+        if (size_of(path) > size)
+            return true;
+        wait_milliseconds(1);
+    }
+}
+
+/* Kill the labelling again and again whenever the store has grown, until a run gets to its end before the next growth. */
+static void label_with_kills(const char *mode)
+{
+    char line[1024], whole[32], killed[32];
+    int kills = 0, code = -SIGKILL;
+    snprintf(whole, sizeof whole, "whole-%s.ssld", mode);
+    snprintf(killed, sizeof killed, "killed-%s.ssld", mode);
+    CHECK_RUN(0, LABEL "--labels @/%s --view-count 12 --batch 24 --batch-norm %s", whole, mode);
+    snprintf(line, sizeof line, LABEL "--labels @/%s --view-count 12 --batch 24 --batch-norm %s", killed, mode);
+    for (int turn = 0; code == -SIGKILL; turn++) {
+        off_t before = size_of(in_folder(killed));
+        pid_t child = start(line);
+        /* At first as soon as there is a file, later a little after it has grown, to hit every state of a write. */
+        if (turn < 12 && wait_for_growth(child, in_folder(killed), before)) {
+            wait_milliseconds(turn);
+            kill(child, SIGKILL);
+        }
+        code = finish(child);
+        kills += code == -SIGKILL;
+        CHECK(code == 0 || code == -SIGKILL, "after %d kills: exit code %d: %.600s", kills, code, errors);
+    }
+    CHECK(kills > 0, "no run was killed before it ended");
+    check_same_labels(whole, killed, 12);
+}
+
+TEST(labelling_killed_again_and_again_ends_up_the_same)
+{
+    set_up();
+    label_with_kills("eval");
+}
+
+TEST(labels_with_batch_statistics_survive_kills_too)
+{
+    set_up();
+    label_with_kills("batch");
+}
+
+TEST(interrupted_labelling_keeps_its_work_and_says_how_to_go_on)
+{
+    const char *line = LABEL "--labels @/stop.ssld --view-count 40 --batch 24 --seed 2";
+    set_up();
+    pid_t child = start(line);
+    bool grown = wait_for_growth(child, in_folder("stop.ssld"), 4096);
+    kill(child, SIGINT);
+    int code = finish(child);
+    if (!grown || code == 0)
+        SKIP("labelling was over before it could be interrupted");
+    CHECK(code == 130, "exit code %d: %.600s", code, errors);
+    CHECK_SAYS(errors, "interrupted: ");
+    CHECK_SAYS(errors, "the same command goes on from there");
+    unsigned long kept = strtoul(strstr(errors, "interrupted: ") + 13, NULL, 10);
+    CHECK(kept > 0 && kept < 8000, "%lu views were kept", kept);
+    CHECK_RUN(1, TRAIN "--labels @/stop.ssld --view-seed 2 --epochs 40");
+    CHECK_SAYS(errors, "finish it with `ssld label`");
+    CHECK_RUN(0, "%s", line);
+    char text[64];
+    snprintf(text, sizeof text, "%lu of 8000 views are there already", kept);
+    CHECK_SAYS(output, text);
+    CHECK_RUN(0, LABEL "--labels @/went.ssld --view-count 40 --batch 24 --seed 2");
+    check_same_labels("stop.ssld", "went.ssld", 40);
+}
+
+/* -- Training ----------------------------------------------------------------------------------------------------- */
+
+/* With a rate so small that training does not drift: what differs then are the labels, not where the student got to. */
+TEST(all_modes_start_the_same_and_online_is_offline)
+{
+    set_up();
+    CHECK_RUN(0, LABEL "--labels @/modes.ssld --view-count 2");
+    CHECK_RUN(0, TRAIN "--lr 0.00001 --epochs 3 --view-count 2 --labels @/modes.ssld --log @/offline.log");
+    CHECK_RUN(0, TRAIN "--lr 0.00001 --epochs 3 --view-count 2 --teacher @/teacher.onnx --log @/online.log");
+    CHECK_RUN(0, TRAIN "--lr 0.00001 --epochs 3 --view-count 2 --log @/hard.log");
+    CHECK_RUN(0, TRAIN "--lr 0.00001 --epochs 3 --view-count 2 --log @/hard2.log");
+    for (int e = 0; e < 3; e++) {
+        double offline = logged("offline.log", "epoch", "loss", e), online = logged("online.log", "epoch", "loss", e);
+        /* Stored log-probabilities are half-precision: within 5e-4, of which the mean over 200 views leaves little. */
+        CHECK(fabs(offline - online) <= 1e-3 * fabs(online), "epoch %d: %.9g offline, %.9g online", e, offline, online);
+        double hard = logged("hard.log", "epoch", "loss", e), again = logged("hard2.log", "epoch", "loss", e);
+        CHECK(hard == again, "epoch %d: %.9g, then %.9g", e, hard, again);
+        CHECK(fabs(hard - online) > 0.01, "hard labels give the teacher's loss");
+    }
+    CHECK(logged("online.log", "epoch", "train_top1", 0) == logged("hard.log", "epoch", "train_top1", 0),
+          "online and hard did not see the same images from the same start");
+    static const char *const keys[] = { "step_ms", "seconds", "images_per_second" };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        CHECK(logged("offline.log", "done", keys[i], 0) > 0, "%s is not positive", keys[i]);
+    CHECK(logged("offline.log", "done", "steps", 0) == 15, "200 images in steps of 40, 3 epochs, are 15 steps");
+}
+
+TEST(training_on_hard_labels_learns_and_eval_says_so)
+{
+    set_up();
+    CHECK_RUN(0, TRAIN "--epochs 12 --out @/student.onnx --log @/learn.log --eval-data idx:@/images,@/classes --eval-views "
+                       "\"normalize(0.286,0.353)\" --eval-every 12");
+    CHECK_SAYS(output, "epoch 12/12");
+    double top1 = logged("learn.log", "done", "top1", 0);
+    /* Four kinds of bars on 200 images: guessing is 0.25. */
+    CHECK(top1 > 0.6, "top-1 is %g after 12 epochs", top1);
+    CHECK_RUN(0, "eval --model @/student.onnx " DATA "--views \"normalize(0.286,0.353)\" --batch 40 --log @/eval.log");
+    CHECK_SAYS(output, "forward");
+    double again = logged("eval.log", "done", "top1", 0);
+    /* The exported network is folded differently: a tie may fall to the other side, one image in 200. */
+    CHECK(fabs(again - top1) <= 1.5 / IMAGES, "eval says %g, train said %g", again, top1);
+    CHECK(logged("eval.log", "done", "forward_ms", 0) > 0, "the forward pass took no time");
+}
+
+TEST(interrupted_training_resumes_bit_for_bit)
+{
+    const char *line = TRAIN "--epochs 60 --checkpoint @/run.ckpt --out @/resumed.onnx";
+    set_up();
+    CHECK_RUN(0, TRAIN "--epochs 60 --out @/straight.onnx");
+    pid_t child = start(line);
+    bool saved = wait_for_growth(child, in_folder("run.ckpt"), 0);
+    wait_milliseconds(5);
+    kill(child, SIGTERM);
+    int code = finish(child);
+    if (!saved || code == 0)
+        SKIP("training was over before it could be interrupted");
+    CHECK(code == 130, "exit code %d: %.600s", code, errors);
+    CHECK_SAYS(errors, "--resume goes on from");
+    CHECK(size_of(in_folder("resumed.onnx")) < 0, "a network of half a run was written");
+    CHECK_RUN(1, "%s", line);
+    CHECK_SAYS(errors, "add --resume");
+    CHECK_RUN(1, TRAIN "--epochs 60 --checkpoint @/run.ckpt --resume --dropout 0.1 --classes 5");
+    CHECK_SAYS(errors, "run.ckpt");
+    CHECK_RUN(0, "%s --resume", line);
+    CHECK_SAYS(output, "going on after step");
+    CHECK(same_bytes(in_folder("straight.onnx"), in_folder("resumed.onnx")), "the networks differ");
+    CHECK_RUN(0, "%s --resume", line); /* of a run that is complete: nothing is left to do */
+}
+
+TEST(labels_of_another_run_are_refused_by_name)
+{
+    set_up();
+    CHECK_RUN(0, LABEL "--labels @/mine.ssld");
+    static const struct {
+        const char *line, *text;
+    } cases[] = {
+        { "train " DATA "--views \"normalize(0.286,0.353)\" --model PPLCNet_x0_25 --variant small --batch 40 --labels @/mine.ssld",
+          "view" },
+        { TRAIN "--labels @/mine.ssld --view-seed 1", "seed" },
+        { TRAIN "--labels @/mine.ssld --limit 120", "mine.ssld" },
+        { TRAIN "--labels @/mine.ssld --classes 5", "classes" },
+        { TRAIN "--labels @/mine.ssld --view-count 3", "label with --view-count 3, or train with --view-count 1" },
+        { TRAIN "--batch 400", "fewer than a batch of 400" },
+        { "train " DATA VIEWS "--model @/two.onnx --batch 40", "knows 2 classes" },
+        { TRAIN "--eval-data idx:@/images,@/classes --eval-views \"center_crop(20)\"", "the views are 1 x 20 x 20" },
+    };
+    write_network("two.onnx", 1, 2, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_RUN(1, "%s", cases[i].line);
+        CHECK(strstr(errors, cases[i].text), "'ssld %s' says: %.600s", cases[i].line, errors);
+    }
+}
+
+/* -- Progress ----------------------------------------------------------------------------------------------------- */
+
+TEST(progress_is_a_bar_on_a_terminal_only)
+{
+    static char screen[65536];
+    size_t used = 0;
+    set_up();
+    CHECK_RUN(0, TRAIN "--epochs 30");
+    CHECK(!strchr(errors, '\r'), "a bar was drawn where no terminal is: %.600s", errors);
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    if (master < 0 || grantpt(master) || unlockpt(master))
+        SKIP("no pseudo-terminal");
+    int terminal = open(ptsname(master), O_RDWR | O_NOCTTY);
+    CHECK(terminal >= 0, "no terminal: %s", strerror(errno));
+    setenv("TERM", "xterm", 1);
+    pid_t child = start_with(TRAIN "--epochs 30", NULL, terminal);
+    close(terminal);
+    for (ssize_t got = 1; got > 0 && used < sizeof screen - 1; used += got > 0 ? (size_t)got : 0)
+        got = read(master, screen + used, sizeof screen - 1 - used); /* ends with an error when the program does */
+    int code = finish(child);
+    close(master);
+    CHECK(code == 0, "exit code %d", code);
+    CHECK(strstr(screen, "\rtraining  [") && strstr(screen, " left  epoch "), "the screen has: %.600s", screen);
+    CHECK(strlen(screen) > 4 && !strcmp(screen + strlen(screen) - 4, "\r\033[K"), "the bar was left on the screen");
+}
+
+TEST_MAIN(TEST_ROW(help_shows_every_command_and_option_with_its_default),
+          TEST_ROW(wrong_usage_is_exit_code_2_and_says_what_is_wrong),
+          TEST_ROW(what_cannot_be_read_is_exit_code_1_and_named), TEST_ROW(full_disk_behind_output_or_log_is_a_failure),
+          TEST_ROW(labelling_fills_a_store_that_info_describes), TEST_ROW(teacher_that_guesses_is_warned_about),
+          TEST_ROW(labelling_again_adds_nothing), TEST_ROW(store_of_other_labels_is_not_gone_on_with),
+          TEST_ROW(teacher_for_other_images_or_classes_is_refused),
+          TEST_ROW(labelling_killed_again_and_again_ends_up_the_same),
+          TEST_ROW(labels_with_batch_statistics_survive_kills_too),
+          TEST_ROW(interrupted_labelling_keeps_its_work_and_says_how_to_go_on),
+          TEST_ROW(all_modes_start_the_same_and_online_is_offline),
+          TEST_ROW(training_on_hard_labels_learns_and_eval_says_so), TEST_ROW(interrupted_training_resumes_bit_for_bit),
+          TEST_ROW(labels_of_another_run_are_refused_by_name), TEST_ROW(progress_is_a_bar_on_a_terminal_only))

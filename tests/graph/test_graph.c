@@ -1,0 +1,703 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Graphs: the zoo against PaddleClas's tables, shape rules, passes that change nothing but speed. */
+#include "test.h"
+
+#include "core/hash.h"
+#include "core/philox.h"
+#include "reference.h"
+
+static ssld_context *make_context(void)
+{
+    ssld_context *context = NULL;
+    ssld_status status = ssld_context_create(NULL, &context);
+    CHECK(status == SSLD_OK, "status %d", status);
+    return context;
+}
+
+static struct ssld_graph *make_zoo(ssld_context *context, const char *name, int32_t classes, int32_t size, bool small)
+{
+    struct ssld_zoo_options options = { classes, 3, size, size, small, -1, 1 };
+    struct ssld_graph *graph = NULL;
+    CHECK_OK(context, ssld_zoo_build(context, name, &options, &graph));
+    return graph;
+}
+
+static int64_t count_role(const struct ssld_graph *graph, int32_t role)
+{
+    int64_t count = 0;
+    for (int32_t i = 0; i < graph->value_count; i++)
+        if (graph->values[i].role == role)
+            count += ssld_value_elements(&graph->values[i]);
+    return count;
+}
+
+static int32_t count_kind(const struct ssld_graph *graph, int32_t kind)
+{
+    int32_t count = 0;
+    for (int32_t n = 0; n < graph->node_count; n++)
+        count += graph->nodes[n].kind == kind;
+    return count;
+}
+
+/* An empty graph with an input of (1, channels, height, width). */
+static struct ssld_graph *make_graph(ssld_context *context, int64_t channels, int64_t height, int64_t width)
+{
+    struct ssld_graph *graph = NULL;
+    CHECK_OK(context, ssld_graph_create(context, "test", &graph));
+    CHECK_OK(context, ssld_graph_add_value(graph, "x", SSLD_VALUE_ACTIVATION, 4, (int64_t[]){ 1, channels, height, width }, NULL,
+                                           &graph->input));
+    return graph;
+}
+
+/* A constant of small numbers that differ: its elements draw from Philox, uniform in -1/2 .. 1/2, or 1/2 .. 1 1/2. */
+static int32_t add_constant(struct ssld_graph *graph, const char *name, int32_t role, int32_t ndims, const int64_t *dims)
+{
+    int32_t value;
+    CHECK_OK(graph->context, ssld_graph_add_value(graph, name, role, ndims, dims, NULL, &value));
+    struct ssld_stream stream = ssld_stream_start(7, (uint64_t)value, 0, 0);
+    for (int64_t i = 0; i < ssld_value_elements(&graph->values[value]); i++)
+        graph->values[value].data[i] = (float)(ssld_stream_uniform(&stream) + (strstr(name, "positive") ? 0.5 : -0.5));
+    return value;
+}
+
+static int32_t add_node(struct ssld_graph *graph, int32_t kind, int32_t count, const int32_t *inputs,
+                        const struct ssld_attributes *attributes)
+{
+    int32_t output;
+    CHECK_OK(graph->context, ssld_graph_add_node(graph, kind, NULL, count, inputs, attributes, NULL, &output));
+    return output;
+}
+
+static int32_t add_unary(struct ssld_graph *graph, int32_t kind, int32_t src)
+{
+    return add_node(graph, kind, 1, &src, NULL);
+}
+
+static int32_t add_conv(struct ssld_graph *graph, int32_t src, int32_t weights)
+{
+    return add_node(graph, SSLD_OP_CONV, 2, (int32_t[]){ src, weights }, NULL);
+}
+
+static int32_t add_batch_norm(struct ssld_graph *graph, int32_t src)
+{
+    int64_t channels = graph->values[src].dims[1];
+    int32_t inputs[5] = { src, add_constant(graph, "scale", SSLD_VALUE_PARAMETER, 1, &channels),
+                          add_constant(graph, "shift", SSLD_VALUE_PARAMETER, 1, &channels),
+                          add_constant(graph, "mean", SSLD_VALUE_BUFFER, 1, &channels),
+                          add_constant(graph, "positive variance", SSLD_VALUE_BUFFER, 1, &channels) };
+    return add_node(graph, SSLD_OP_BATCH_NORM, 5, inputs, NULL);
+}
+
+static float *make_pixels(const struct ssld_graph *graph, int64_t batch)
+{
+    int64_t count = batch * ssld_value_elements(&graph->values[graph->input]);
+    float *pixels = malloc((size_t)count * sizeof *pixels);
+    struct ssld_stream stream = ssld_stream_start(11, 0, 0, 0);
+    for (int64_t i = 0; i < count; i++) {
+        if (i % 100000 == 0)
+            stream = ssld_stream_start(11, (uint64_t)i, 0, 0);
+        pixels[i] = (float)(4 * ssld_stream_uniform(&stream) - 2);
+    }
+    return pixels;
+}
+
+/* -- The zoo ------------------------------------------------------------------------------------------------------ */
+
+/* Parameters, buffers and multiply-accumulates at 224 x 224 and 1000 classes. `millions` of trainable parameters as PaddleClas's
+ * documents print them, half a unit of their last digit being `rounding`: ssld.md to thousands, the PP-LCNet paper's table to
+ * tenths of a million. */
+static const struct {
+    const char *name;
+    int64_t     parameters, buffers, macs;
+    double      millions, rounding;
+} sizes[] = {
+    { "PPLCNet_x0_25", 1521184, 2752, 16773440, 1.5, 0.05 },
+    { "PPLCNet_x0_35", 1643090, 3840, 27357832, 1.6, 0.05 },
+    { "PPLCNet_x0_5", 1879576, 5472, 44731008, 1.9, 0.05 },
+    { "PPLCNet_x0_75", 2357008, 8224, 94786496, 2.4, 0.05 },
+    { "PPLCNet_x1_0", 2952520, 10944, 155700480, 2.953, 0.0005 },
+    { "PPLCNet_x1_5", 4499832, 16416, 334188416, 4.5, 0.05 },
+    { "PPLCNet_x2_0", 6521512, 21888, 580194816, 6.5, 0.05 },
+    { "PPLCNet_x2_5", 9017560, 27360, 893719680, 9.018, 0.0005 },
+    { "ResNet18", 11693736, 9728, 1826918400, 11.694, 0.0005 },
+    { "ResNet34", 21801896, 17152, 3676606464, 21.802, 0.0005 },
+    { "ResNet50_vd", 25576264, 53248, 4328824832, 25.576, 0.0005 },
+};
+
+TEST(zoo_networks_have_the_sizes_of_paddleclas)
+{
+    ssld_context *context = make_context();
+    for (int32_t i = 0; i < (int32_t)(sizeof sizes / sizeof sizes[0]); i++) {
+        CHECK(ssld_zoo_name(i) && !strcmp(ssld_zoo_name(i), sizes[i].name), "network %d is %s", i, ssld_zoo_name(i));
+        struct ssld_graph *graph = make_zoo(context, sizes[i].name, 1000, 224, false);
+        int64_t parameters = count_role(graph, SSLD_VALUE_PARAMETER), buffers = count_role(graph, SSLD_VALUE_BUFFER);
+        CHECK(parameters == sizes[i].parameters && buffers == sizes[i].buffers && ssld_graph_macs(graph) == sizes[i].macs,
+              "%s: %lld parameters, %lld buffers, %lld macs", sizes[i].name, (long long)parameters, (long long)buffers,
+              (long long)ssld_graph_macs(graph));
+        CHECK(fabs((double)parameters / 1e6 - sizes[i].millions) <= sizes[i].rounding, "%s: documented %g million", graph->name,
+              sizes[i].millions);
+        CHECK_OK(context, ssld_graph_check(graph));
+        ssld_graph_destroy(graph);
+    }
+    CHECK(!ssld_zoo_name((int32_t)(sizeof sizes / sizeof sizes[0])) && !ssld_zoo_name(-1), "there are more names");
+    ssld_context_destroy(context);
+}
+
+/* Height of what the global average pool sees. */
+static int64_t last_height(const struct ssld_graph *graph)
+{
+    int64_t height = 0;
+    for (int32_t n = 0; n < graph->node_count; n++)
+        if (graph->nodes[n].kind == SSLD_OP_GLOBAL_AVERAGE_POOL)
+            height = graph->values[graph->nodes[n].inputs[0]].dims[2];
+    return height;
+}
+
+TEST(small_variant_halves_three_times_and_standard_five)
+{
+    ssld_context *context = make_context();
+    static const struct {
+        int32_t size;
+        bool    small;
+        int64_t height; /* ceil(size / 8) or ceil(size / 32) */
+    } cases[] = { { 28, true, 4 }, { 32, true, 4 }, { 33, true, 5 }, { 64, true, 8 }, { 224, false, 7 }, { 65, false, 3 } };
+    static const char *const kinds[] = { "PPLCNet_x0_25", "ResNet18", "ResNet50_vd" };
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++)
+        for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+            struct ssld_graph *graph = make_zoo(context, kinds[k], 10, cases[c].size, cases[c].small);
+            CHECK(last_height(graph) == cases[c].height, "%s at %d: %lld", graph->name, cases[c].size,
+                  (long long)last_height(graph));
+            CHECK(graph->values[graph->output].dims[1] == 10, "%lld classes", (long long)graph->values[graph->output].dims[1]);
+            ssld_graph_destroy(graph);
+        }
+    ssld_context_destroy(context);
+}
+
+TEST(zoo_values_have_names_of_their_own_and_only_batch_norm_is_spared_decay)
+{
+    ssld_context *context = make_context();
+    for (int32_t i = 0; ssld_zoo_name(i); i++) {
+        struct ssld_graph *graph = make_zoo(context, ssld_zoo_name(i), 10, 64, false);
+        for (int32_t a = 0; a < graph->value_count; a++) {
+            const struct ssld_value *value = &graph->values[a];
+            bool norm = strstr(value->name, ".bn.") && value->role == SSLD_VALUE_PARAMETER;
+            CHECK(value->no_decay == norm, "%s: %s", graph->name, value->name);
+            for (int32_t b = a + 1; b < graph->value_count; b++)
+                CHECK(strcmp(value->name, graph->values[b].name), "%s: two values '%s'", graph->name, value->name);
+        }
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+static const struct ssld_value *find_value(const struct ssld_graph *graph, const char *name)
+{
+    for (int32_t i = 0; i < graph->value_count; i++)
+        if (!strcmp(graph->values[i].name, name))
+            return &graph->values[i];
+    return NULL;
+}
+
+TEST(initial_weights_have_paddleclas_distributions)
+{
+    ssld_context *context = make_context();
+    struct ssld_graph *lcnet = make_zoo(context, "PPLCNet_x1_0", 1000, 64, false);
+    struct ssld_graph *resnet = make_zoo(context, "ResNet18", 1000, 64, false);
+    const struct {
+        const struct ssld_value *value;
+        double deviation, bound; /* bound: 0 for normal */
+    } cases[] = {
+        { find_value(lcnet, "blocks6.1.pw_conv.conv.weight"), sqrt(2.0 / 512), 0 },
+        { find_value(lcnet, "blocks6.1.dw_conv.conv.weight"), sqrt(2.0 / 25), 0 }, /* fan_in of one channel */
+        { find_value(lcnet, "last_conv.weight"), sqrt(2.0 / 512), 0 },
+        { find_value(lcnet, "fc.weight"), sqrt(6.0 / 2280 / 3), sqrt(6.0 / 2280) },
+        { find_value(resnet, "blocks.7.conv1.conv.weight"), sqrt(2.0 / 4608), 0 },
+        { find_value(resnet, "fc.weight"), sqrt(1.0 / 512 / 3), sqrt(1.0 / 512) },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct ssld_value *value = cases[i].value;
+        CHECK(value, "case %zu has no value", i);
+        double count = (double)ssld_value_elements(value), sum = 0, squares = 0, largest = 0;
+        for (int64_t e = 0; e < ssld_value_elements(value); e++) {
+            sum += value->data[e];
+            squares += (double)value->data[e] * value->data[e];
+            largest = fmax(largest, fabs(value->data[e]));
+        }
+        /* Mean and deviation of n draws stray by deviation / sqrt(n): five of those is once in two million. */
+        double stray = 5 * cases[i].deviation / sqrt(count);
+        CHECK(fabs(sum / count) < stray, "%s: mean %g", value->name, sum / count);
+        CHECK(fabs(sqrt(squares / count) - cases[i].deviation) < stray, "%s: deviation %g", value->name, sqrt(squares / count));
+        CHECK(cases[i].bound == 0 ? largest > 3 * cases[i].deviation : largest <= (float)cases[i].bound, "%s: largest %g",
+              value->name, largest);
+    }
+    CHECK(find_value(lcnet, "conv1.bn.weight")->data[0] == 1 && find_value(lcnet, "conv1.bn.bias")->data[0] == 0 &&
+              find_value(lcnet, "conv1.bn._mean")->data[0] == 0 && find_value(lcnet, "conv1.bn._variance")->data[0] == 1 &&
+              find_value(lcnet, "fc.bias")->data[0] == 0 && find_value(lcnet, "blocks6.0.se.conv1.bias")->data[0] == 0,
+          "batch norm or biases do not start at identity");
+    ssld_graph_destroy(lcnet);
+    ssld_graph_destroy(resnet);
+    ssld_context_destroy(context);
+}
+
+static uint64_t weights_checksum(const struct ssld_graph *graph)
+{
+    uint64_t sum = 0;
+    for (int32_t i = 0; i < graph->value_count; i++)
+        if (graph->values[i].data)
+            sum = sum * 31 + ssld_checksum(graph->values[i].data, (size_t)ssld_value_elements(&graph->values[i]) * 4);
+    return sum;
+}
+
+/* Pinned: a student's start must not change between machines, compilers or releases. */
+TEST(same_seed_same_weights_for_ever)
+{
+    ssld_context *context = make_context();
+    struct ssld_zoo_options options = { 10, 3, 32, 32, true, -1, 42 };
+    struct ssld_graph *first = NULL, *other = NULL;
+    CHECK_OK(context, ssld_zoo_build(context, "PPLCNet_x0_25", &options, &first));
+    options.seed = 43;
+    CHECK_OK(context, ssld_zoo_build(context, "PPLCNet_x0_25", &options, &other));
+    uint64_t sum = weights_checksum(first);
+    CHECK(sum != weights_checksum(other), "two seeds, one start");
+    CHECK(sum == 0x22accd4fee9401afu, "checksum %llx", (unsigned long long)sum);
+    ssld_graph_destroy(first);
+    ssld_graph_destroy(other);
+    ssld_context_destroy(context);
+}
+
+TEST(unknown_network_is_answered_with_the_known_ones)
+{
+    ssld_context *context = make_context();
+    struct ssld_zoo_options options = { 10, 3, 32, 32, true, -1, 1 };
+    struct ssld_graph *graph = NULL;
+    CHECK_STATUS(context, ssld_zoo_build(context, "ResNet19", &options, &graph), SSLD_NOT_FOUND);
+    CHECK_TEXT(context, "'ResNet19'");
+    CHECK_TEXT(context, "PPLCNet_x0_25, ");
+    CHECK_TEXT(context, "ResNet50_vd");
+    CHECK(!graph, "a graph was given");
+    ssld_context_destroy(context);
+}
+
+/* -- Shapes ------------------------------------------------------------------------------------------------------- */
+
+/* One axis (height); the other is the same. `same`: auto_pad 'U'pper or 'L'ower. Expected: output and resolved pads. */
+static const struct {
+    int32_t kind;
+    int64_t in;
+    int32_t kernel, stride, dilation, head, tail, ceil;
+    char    same;
+    int64_t out;
+    int32_t new_head, new_tail;
+} windows[] = {
+    { SSLD_OP_CONV, 224, 3, 2, 1, 1, 1, 0, 0, 112, 1, 1 },
+    { SSLD_OP_CONV, 7, 3, 2, 1, 1, 1, 0, 0, 4, 1, 1 },
+    { SSLD_OP_CONV, 7, 3, 2, 1, 0, 0, 0, 0, 3, 0, 0 },
+    { SSLD_OP_CONV, 9, 3, 1, 2, 0, 0, 0, 0, 5, 0, 0 },
+    { SSLD_OP_CONV, 5, 5, 1, 1, 2, 2, 0, 0, 5, 2, 2 },
+    { SSLD_OP_CONV, 6, 3, 2, 1, 0, 0, 0, 'U', 3, 0, 1 },
+    { SSLD_OP_CONV, 6, 3, 2, 1, 0, 0, 0, 'L', 3, 1, 0 },
+    { SSLD_OP_CONV, 7, 4, 2, 1, 0, 0, 0, 'U', 4, 1, 2 },
+    { SSLD_OP_CONV, 7, 4, 2, 1, 0, 0, 0, 'L', 4, 2, 1 },
+    { SSLD_OP_CONV, 7, 3, 1, 3, 0, 0, 0, 'U', 7, 3, 3 },
+    { SSLD_OP_CONV, 8, 1, 2, 1, 0, 0, 0, 'U', 4, 0, 0 }, /* no pads below zero */
+    { SSLD_OP_MAX_POOL, 112, 3, 2, 1, 1, 1, 0, 0, 56, 1, 1 },
+    { SSLD_OP_MAX_POOL, 111, 3, 2, 1, 1, 1, 1, 0, 56, 1, 1 },
+    { SSLD_OP_MAX_POOL, 112, 3, 2, 1, 0, 0, 1, 0, 56, 0, 1 },
+    { SSLD_OP_MAX_POOL, 7, 2, 2, 1, 0, 0, 0, 0, 3, 0, 0 },
+    { SSLD_OP_MAX_POOL, 7, 2, 2, 1, 0, 0, 1, 0, 4, 0, 1 },
+    { SSLD_OP_MAX_POOL, 5, 2, 2, 1, 1, 1, 1, 0, 3, 1, 1 }, /* a fourth window would see pads only */
+    { SSLD_OP_MAX_POOL, 6, 3, 4, 1, 0, 0, 1, 0, 2, 0, 1 },
+    { SSLD_OP_MAX_POOL, 5, 2, 5, 1, 0, 0, 1, 0, 1, 0, 0 },
+    { SSLD_OP_AVERAGE_POOL, 7, 2, 2, 1, 0, 0, 1, 0, 4, 0, 1 },
+    { SSLD_OP_AVERAGE_POOL, 8, 2, 2, 1, 0, 0, 1, 0, 4, 0, 0 },
+    { SSLD_OP_AVERAGE_POOL, 1, 2, 2, 1, 0, 0, 0, 'U', 1, 0, 1 },
+};
+
+TEST(windows_have_the_sizes_and_pads_of_onnx)
+{
+    ssld_context *context = make_context();
+    for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
+        struct ssld_graph *graph = make_graph(context, 2, windows[i].in, windows[i].in);
+        struct ssld_attributes attributes = ssld_op_defaults(windows[i].kind);
+        struct ssld_window *window = &attributes.window;
+        for (int axis = 0; axis < 2; axis++) {
+            window->kernel[axis] = windows[i].kernel;
+            window->strides[axis] = windows[i].stride;
+            window->dilations[axis] = windows[i].dilation;
+            window->pads[axis] = windows[i].head;
+            window->pads[axis + 2] = windows[i].tail;
+        }
+        attributes.ceil_mode = windows[i].ceil;
+        if (windows[i].same)
+            ssld_window_pad_same(window, graph->values[graph->input].dims + 2, windows[i].same == 'U');
+        int32_t inputs[2] = { graph->input, SSLD_NO_VALUE }, count = 1;
+        if (windows[i].kind == SSLD_OP_CONV) {
+            inputs[1] = add_constant(graph, "w", SSLD_VALUE_PARAMETER, 4,
+                                     (int64_t[]){ 3, 2, windows[i].kernel, windows[i].kernel });
+            count = 2;
+        }
+        const struct ssld_value *out = &graph->values[add_node(graph, windows[i].kind, count, inputs, &attributes)];
+        const struct ssld_attributes *resolved = &graph->nodes[0].attributes;
+        CHECK(out->dims[2] == windows[i].out && out->dims[3] == windows[i].out, "row %zu: %lld x %lld", i,
+              (long long)out->dims[2], (long long)out->dims[3]);
+        CHECK(resolved->window.pads[0] == windows[i].new_head && resolved->window.pads[3] == windows[i].new_tail &&
+                  !resolved->ceil_mode, "row %zu: pads %d, %d", i, resolved->window.pads[0], resolved->window.pads[3]);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+/* The mean at the corner of 3 x 3 pixels under 2 x 2 windows with ceil_mode is the one pixel there, however pads are counted. */
+TEST(cells_of_ceil_mode_are_never_counted)
+{
+    ssld_context *context = make_context();
+    for (int include = 0; include < 2; include++) {
+        struct ssld_graph *graph = make_graph(context, 1, 3, 3);
+        struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_AVERAGE_POOL);
+        attributes.window.kernel[0] = attributes.window.kernel[1] = 2;
+        attributes.window.strides[0] = attributes.window.strides[1] = 2;
+        attributes.ceil_mode = 1;
+        attributes.count_include_pad = include;
+        graph->output = add_node(graph, SSLD_OP_AVERAGE_POOL, 1, &graph->input, &attributes);
+        static const float pixels[9] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+        struct reference run = reference_run(graph, 1, pixels, false);
+        const double *means = run.values[graph->output];
+        CHECK(means[0] == 3 && means[1] == 4.5 && means[2] == 7.5 && means[3] == 9, "%g %g %g %g", means[0], means[1], means[2],
+              means[3]);
+        reference_free(&run);
+        ssld_graph_destroy(graph);
+    }
+    /* Both kinds of pads in one average cannot be told apart later. */
+    struct ssld_graph *graph = make_graph(context, 1, 4, 4);
+    struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_AVERAGE_POOL);
+    attributes.window = (struct ssld_window){ { 3, 3 }, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 } };
+    attributes.ceil_mode = attributes.count_include_pad = 1;
+    int32_t output;
+    CHECK_STATUS(context, ssld_graph_add_node(graph, SSLD_OP_AVERAGE_POOL, "both", 1, &graph->input, &attributes, NULL, &output),
+                 SSLD_UNSUPPORTED);
+    CHECK_TEXT(context, "node 'both'");
+    ssld_graph_destroy(graph);
+    ssld_context_destroy(context);
+}
+
+/* Every input that does not fit is refused by name, and the graph is as it was. */
+TEST(misfits_are_refused_by_name)
+{
+    ssld_context *context = make_context();
+    struct ssld_graph *graph = make_graph(context, 4, 5, 5);
+    int32_t w = add_constant(graph, "w", SSLD_VALUE_PARAMETER, 4, (int64_t[]){ 6, 2, 3, 3 });
+    int32_t large = add_constant(graph, "large", SSLD_VALUE_PARAMETER, 4, (int64_t[]){ 1, 4, 9, 9 });
+    int32_t fit = add_constant(graph, "fit", SSLD_VALUE_PARAMETER, 4, (int64_t[]){ 6, 4, 3, 3 });
+    int32_t vector = add_constant(graph, "vector", SSLD_VALUE_PARAMETER, 1, (int64_t[]){ 5 });
+    int32_t matrix = add_constant(graph, "matrix", SSLD_VALUE_PARAMETER, 2, (int64_t[]){ 3, 7 });
+    int32_t pooled = add_unary(graph, SSLD_OP_GLOBAL_AVERAGE_POOL, graph->input), flat = add_unary(graph, SSLD_OP_FLATTEN, pooled);
+    int32_t x = graph->input;
+    struct ssld_attributes three_groups = ssld_op_defaults(SSLD_OP_CONV), other_kernel = three_groups, no_stride = three_groups,
+                           padded = ssld_op_defaults(SSLD_OP_MAX_POOL), clip = ssld_op_defaults(SSLD_OP_CLIP),
+                           dropout = ssld_op_defaults(SSLD_OP_DROPOUT), huge = three_groups;
+    three_groups.group = 3;
+    other_kernel.window.kernel[0] = 5;
+    no_stride.window.strides[1] = 0;
+    padded.window = (struct ssld_window){ { 2, 2 }, { 1, 1 }, { 1, 1 }, { 2, 0, 0, 0 } };
+    clip.alpha = 1;
+    clip.beta = 0;
+    dropout.ratio = 1;
+    huge.window.pads[0] = huge.window.pads[1] = 1 << 20;
+    const struct {
+        int32_t kind, count, inputs[3];
+        const struct ssld_attributes *attributes;
+        const char *text;
+    } cases[] = {
+        { SSLD_OP_CONV, 2, { x, w }, NULL, "channels" },
+        { SSLD_OP_CONV, 2, { x, w }, &three_groups, "3 groups" },
+        { SSLD_OP_CONV, 2, { x, large }, NULL, "give a larger image" },
+        { SSLD_OP_CONV, 2, { x, fit }, &other_kernel, "kernel_shape says 5" },
+        { SSLD_OP_CONV, 2, { x, fit }, &no_stride, "stride 0" },
+        { SSLD_OP_CONV, 2, { x, fit }, &huge, "at most 2^31 - 1 elements" },
+        { SSLD_OP_CONV, 3, { x, fit, vector }, NULL, "'vector'" },
+        { SSLD_OP_CONV, 2, { x, x }, NULL, "constant (O, I, KH, KW)" },
+        { SSLD_OP_CONV, 1, { x }, NULL, "1 inputs" },
+        { SSLD_OP_CONV, 2, { fit, fit }, NULL, "first input is a constant" },
+        { SSLD_OP_CONV, 2, { x, 999 }, NULL, "input 1 is missing" },
+        { SSLD_OP_CONV, 2, { flat, fit }, NULL, "(N, C, H, W)" },
+        { SSLD_OP_MAX_POOL, 1, { x }, NULL, "kernel 0" },
+        { SSLD_OP_MAX_POOL, 1, { x }, &padded, "outside the image" },
+        { SSLD_OP_ADD, 2, { x, pooled }, NULL, "one shape" },
+        { SSLD_OP_MUL, 2, { pooled, x }, NULL, "for each channel" },
+        { SSLD_OP_MUL, 2, { x, vector }, NULL, "'vector'" },
+        { SSLD_OP_GEMM, 2, { flat, matrix }, NULL, "(K, 4)" },
+        { SSLD_OP_GEMM, 2, { x, matrix }, NULL, "(N, F)" },
+        { SSLD_OP_CLIP, 1, { x }, &clip, "clips to 1 .. 0" },
+        { SSLD_OP_DROPOUT, 1, { x }, &dropout, "ratio 1" },
+        { SSLD_OP_GLOBAL_AVERAGE_POOL, 1, { flat }, NULL, "(N, C, H, W)" },
+    };
+    int32_t values = graph->value_count, nodes = graph->node_count;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int32_t output = -7;
+        CHECK_STATUS(context, ssld_graph_add_node(graph, cases[i].kind, i == 5 ? NULL : "the node", cases[i].count,
+                                                  cases[i].inputs, cases[i].attributes, NULL, &output), SSLD_INVALID_ARGUMENT);
+        CHECK_TEXT(context, cases[i].text);
+        if (i != 5)
+            CHECK_TEXT(context, "the node");
+        CHECK(graph->value_count == values && graph->node_count == nodes && output == -7, "case %zu changed the graph", i);
+    }
+    int32_t value;
+    CHECK_STATUS(context, ssld_graph_add_value(graph, "v", SSLD_VALUE_PARAMETER, 2, (int64_t[]){ 1 << 20, 1 << 20 }, NULL, &value),
+                 SSLD_INVALID_ARGUMENT);
+    CHECK_STATUS(context, ssld_graph_add_value(graph, "v", SSLD_VALUE_PARAMETER, 1, (int64_t[]){ 0 }, NULL, &value),
+                 SSLD_INVALID_ARGUMENT);
+    CHECK_STATUS(context, ssld_graph_add_value(graph, "v", SSLD_VALUE_PARAMETER, 5, (int64_t[]){ 1, 1, 1, 1, 1 }, NULL, &value),
+                 SSLD_INVALID_ARGUMENT);
+    ssld_graph_destroy(graph);
+    ssld_context_destroy(context);
+}
+
+TEST(graph_that_reads_what_is_not_made_is_refused)
+{
+    ssld_context *context = make_context();
+    struct ssld_graph *graph = make_graph(context, 4, 5, 5);
+    CHECK_STATUS(context, ssld_graph_check(graph), SSLD_INTERNAL); /* no output yet */
+    int32_t first = add_unary(graph, SSLD_OP_RELU, graph->input);
+    graph->output = add_unary(graph, SSLD_OP_SIGMOID, first);
+    CHECK_OK(context, ssld_graph_check(graph));
+    struct ssld_node swapped = graph->nodes[0];
+    graph->nodes[0] = graph->nodes[1];
+    graph->nodes[1] = swapped;
+    CHECK_STATUS(context, ssld_graph_check(graph), SSLD_INTERNAL);
+    CHECK_TEXT(context, "before it is made");
+    graph->nodes[0].inputs[0] = graph->input;
+    graph->nodes[1].output = graph->output;
+    CHECK_STATUS(context, ssld_graph_check(graph), SSLD_INTERNAL);
+    CHECK_TEXT(context, "already there");
+    ssld_graph_destroy(graph);
+    ssld_context_destroy(context);
+}
+
+/* -- Passes ------------------------------------------------------------------------------------------------------- */
+
+/* Batch norm that does something: every vector of the graph between 1/2 and 1 1/2. */
+static void stir_batch_norm(struct ssld_graph *graph)
+{
+    for (int32_t i = 0; i < graph->value_count; i++) {
+        struct ssld_value *value = &graph->values[i];
+        if (!value->data || value->ndims != 1)
+            continue;
+        struct ssld_stream stream = ssld_stream_start(3, (uint64_t)i, 0, 0);
+        for (int64_t e = 0; e < value->dims[0]; e++)
+            value->data[e] = (float)(0.5 + ssld_stream_uniform(&stream));
+    }
+}
+
+TEST(folded_and_fused_networks_give_the_same_logits)
+{
+    static const char *const names[] = { "PPLCNet_x0_25", "ResNet18" };
+    ssld_context *context = make_context();
+    for (size_t i = 0; i < 2; i++) {
+        struct ssld_graph *graph = make_zoo(context, names[i], 10, i ? 8 : 20, true), *copy = NULL;
+        stir_batch_norm(graph);
+        CHECK_OK(context, ssld_graph_clone(graph, &copy));
+        CHECK_OK(context, ssld_graph_fold_batch_norm(copy));
+        CHECK_OK(context, ssld_graph_fuse_activations(copy, false));
+        CHECK_OK(context, ssld_graph_drop_training_nodes(copy));
+        CHECK_OK(context, ssld_graph_check(copy));
+        CHECK(count_kind(copy, SSLD_OP_BATCH_NORM) == 0 && count_kind(copy, SSLD_OP_DROPOUT) == 0 &&
+                  count_kind(copy, SSLD_OP_HARD_SWISH) == 0 && count_kind(copy, SSLD_OP_RELU) == 0 &&
+                  count_role(copy, SSLD_VALUE_BUFFER) == 0, "%s: %d nodes are left", names[i], copy->node_count);
+        float *pixels = make_pixels(graph, 2);
+        struct reference before = reference_run(graph, 2, pixels, false), after = reference_run(copy, 2, pixels, false);
+        double difference = reference_difference(before.values[graph->output], after.values[copy->output], 20);
+        /* Folded weights are rounded to float once, 2^-24 = 6e-8 each; over some thirty layers errors add up at random. */
+        CHECK(difference < 2e-6, "%s: relative difference %g", names[i], difference);
+        reference_free(&before);
+        reference_free(&after);
+        free(pixels);
+        ssld_graph_destroy(copy);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+/* conv -> norm and a second convolution with the same weights: folding must not change what the second one sees. */
+TEST(folding_leaves_shared_weights_and_shared_outputs_alone)
+{
+    ssld_context *context = make_context();
+    for (int shared_output = 0; shared_output < 2; shared_output++) {
+        struct ssld_graph *graph = make_graph(context, 3, 4, 4), *copy = NULL;
+        int32_t w = add_constant(graph, "w", SSLD_VALUE_PARAMETER, 4, (int64_t[]){ 3, 3, 1, 1 });
+        int32_t first = add_conv(graph, graph->input, w);
+        int32_t second = shared_output ? first : add_conv(graph, graph->input, w);
+        int32_t sum = add_node(graph, SSLD_OP_ADD, 2, (int32_t[]){ add_batch_norm(graph, first), second }, NULL);
+        graph->output = add_unary(graph, SSLD_OP_FLATTEN, sum);
+        CHECK_OK(context, ssld_graph_clone(graph, &copy));
+        CHECK_OK(context, ssld_graph_fold_batch_norm(copy));
+        CHECK_OK(context, ssld_graph_check(copy));
+        CHECK(count_kind(copy, SSLD_OP_BATCH_NORM) == shared_output, "%d batch norms", count_kind(copy, SSLD_OP_BATCH_NORM));
+        float *pixels = make_pixels(graph, 1);
+        struct reference before = reference_run(graph, 1, pixels, false), after = reference_run(copy, 1, pixels, false);
+        double difference = reference_difference(before.values[graph->output], after.values[copy->output], 48);
+        CHECK(difference < 1e-6, "relative difference %g", difference); /* one rounding to float */
+        reference_free(&before);
+        reference_free(&after);
+        free(pixels);
+        ssld_graph_destroy(copy);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+TEST(fusing_for_training_keeps_what_backward_needs)
+{
+    ssld_context *context = make_context();
+    struct ssld_graph *graph = make_zoo(context, "ResNet18", 10, 32, true), *lcnet = make_zoo(context, "PPLCNet_x0_25", 10, 32, true);
+    CHECK_OK(context, ssld_graph_fuse_activations(graph, true));
+    CHECK_OK(context, ssld_graph_fuse_activations(lcnet, true));
+    CHECK_OK(context, ssld_graph_check(graph));
+    CHECK(count_kind(graph, SSLD_OP_RELU) == 0, "%d relus are left: all stand behind batch norm or a sum",
+          count_kind(graph, SSLD_OP_RELU));
+    /* Behind last_conv and in squeeze-and-excitation, activations stand behind convolutions, whose output backward needs. */
+    CHECK(count_kind(lcnet, SSLD_OP_HARD_SWISH) == 1 && count_kind(lcnet, SSLD_OP_RELU) == 2 &&
+              count_kind(lcnet, SSLD_OP_HARD_SIGMOID) == 2, "%d hard swishes", count_kind(lcnet, SSLD_OP_HARD_SWISH));
+    for (int32_t n = 0; n < lcnet->node_count; n++)
+        CHECK(lcnet->nodes[n].kind == SSLD_OP_BATCH_NORM || lcnet->nodes[n].activation.kind == SSLD_OP_IDENTITY, "'%s' is fused",
+              lcnet->nodes[n].name);
+    ssld_graph_destroy(graph);
+    ssld_graph_destroy(lcnet);
+    ssld_context_destroy(context);
+}
+
+TEST(hard_swish_is_recognised_only_where_it_is_one)
+{
+    ssld_context *context = make_context();
+    static const struct {
+        float alpha;
+        bool  gate_first, other, joins;
+    } cases[] = { { 1.0f / 6.0f, false, false, true }, { 1.0f / 6.0f, true, false, true }, { 0.2f, false, false, false },
+                  { 1.0f / 6.0f, false, true, false } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct ssld_graph *graph = make_graph(context, 3, 4, 4);
+        struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_HARD_SIGMOID);
+        attributes.alpha = cases[i].alpha;
+        int32_t x = add_unary(graph, SSLD_OP_SIGMOID, graph->input);
+        int32_t gate = add_node(graph, SSLD_OP_HARD_SIGMOID, 1, &x, &attributes);
+        int32_t with = cases[i].other ? graph->input : x;
+        graph->output = add_node(graph, SSLD_OP_MUL, 2,
+                                 (int32_t[]){ cases[i].gate_first ? gate : with, cases[i].gate_first ? with : gate }, NULL);
+        float *pixels = make_pixels(graph, 1);
+        struct reference before = reference_run(graph, 1, pixels, false);
+        double first = before.values[graph->output][0];
+        reference_free(&before);
+        CHECK_OK(context, ssld_graph_join_hard_swish(graph));
+        CHECK_OK(context, ssld_graph_check(graph));
+        CHECK(count_kind(graph, SSLD_OP_HARD_SWISH) == cases[i].joins && count_kind(graph, SSLD_OP_MUL) == !cases[i].joins,
+              "case %zu", i);
+        struct reference after = reference_run(graph, 1, pixels, false);
+        /* alpha is 1/6 rounded to float in one form and exact in the other. */
+        CHECK(fabs(after.values[graph->output][0] - first) < 1e-7, "%g, not %g", after.values[graph->output][0], first);
+        reference_free(&after);
+        free(pixels);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+TEST(dropout_becomes_nothing_or_its_factor)
+{
+    ssld_context *context = make_context();
+    struct ssld_graph *graph = make_graph(context, 3, 4, 4);
+    struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_DROPOUT);
+    int32_t x = add_node(graph, SSLD_OP_DROPOUT, 1, &graph->input, &attributes);
+    x = add_unary(graph, SSLD_OP_IDENTITY, add_unary(graph, SSLD_OP_RELU, x));
+    attributes.downscale_in_infer = 1;
+    attributes.ratio = 0.25f;
+    x = add_node(graph, SSLD_OP_DROPOUT, 1, &x, &attributes);
+    graph->output = add_unary(graph, SSLD_OP_IDENTITY, x);
+    CHECK_OK(context, ssld_graph_drop_training_nodes(graph));
+    CHECK_OK(context, ssld_graph_check(graph));
+    CHECK(graph->node_count == 2 && graph->nodes[0].kind == SSLD_OP_RELU && graph->nodes[1].kind == SSLD_OP_SCALE &&
+              graph->nodes[1].attributes.scale == 0.75f && graph->nodes[1].output == graph->output, "%d nodes are left",
+          graph->node_count);
+    ssld_graph_destroy(graph);
+    ssld_context_destroy(context);
+}
+
+TEST(clone_is_equal_and_apart)
+{
+    ssld_context *context = make_context();
+    struct ssld_graph *graph = make_zoo(context, "PPLCNet_x0_25", 10, 32, true), *copy = NULL;
+    CHECK_OK(context, ssld_graph_clone(graph, &copy));
+    CHECK_OK(context, ssld_graph_check(copy));
+    uint64_t sum = weights_checksum(graph);
+    CHECK(sum == weights_checksum(copy) && copy->node_count == graph->node_count && copy->output == graph->output &&
+              !strcmp(copy->name, graph->name), "the copy differs");
+    for (int32_t i = 0; i < graph->value_count; i++)
+        CHECK(copy->values[i].no_decay == graph->values[i].no_decay, "no_decay of %s", graph->values[i].name);
+    ssld_graph_destroy(graph);
+    CHECK(sum == weights_checksum(copy), "the copy went with the original");
+    ssld_graph_destroy(copy);
+    ssld_context_destroy(context);
+}
+
+/* -- Memory ------------------------------------------------------------------------------------------------------- */
+
+static void *refuse(void *user, size_t size, size_t alignment)
+{
+    int *left = user;
+    return (*left)-- > 0 ? aligned_alloc(alignment, size) : NULL;
+}
+
+static void give_back(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
+/* A small network through everything: built, cloned, folded, fused, trimmed. */
+static ssld_status whole_life(ssld_context *context)
+{
+    struct ssld_zoo_options options = { 1, 1, 8, 8, true, -1, 1 };
+    struct ssld_graph *graph = NULL, *copy = NULL;
+    ssld_status status = ssld_zoo_build(context, "PPLCNet_x0_25", &options, &graph);
+    if (!status)
+        status = ssld_graph_clone(graph, &copy);
+    if (!status)
+        status = ssld_graph_join_hard_swish(copy);
+    if (!status)
+        status = ssld_graph_fold_batch_norm(copy);
+    if (!status)
+        status = ssld_graph_fuse_activations(copy, false);
+    if (!status)
+        status = ssld_graph_drop_training_nodes(copy);
+    if (!status)
+        status = ssld_graph_check(copy);
+    ssld_graph_destroy(graph);
+    ssld_graph_destroy(copy);
+    return status;
+}
+
+TEST(every_allocation_may_fail)
+{
+    for (int allowed = 1;; allowed++) {
+        int left = allowed;
+        ssld_context *context = NULL;
+        ssld_context_options options;
+        ssld_context_options_init(&options, sizeof options);
+        options.allocator = (ssld_allocator){ &left, refuse, give_back };
+        CHECK_OK(NULL, ssld_context_create(&options, &context));
+        ssld_status status = whole_life(context);
+        CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "allocation %d: status %d", allowed, status);
+        ssld_context_destroy(context);
+        if (status == SSLD_OK)
+            break;
+    }
+}
+
+TEST_MAIN(TEST_ROW(zoo_networks_have_the_sizes_of_paddleclas), TEST_ROW(small_variant_halves_three_times_and_standard_five),
+          TEST_ROW(zoo_values_have_names_of_their_own_and_only_batch_norm_is_spared_decay),
+          TEST_ROW(initial_weights_have_paddleclas_distributions), TEST_ROW(same_seed_same_weights_for_ever),
+          TEST_ROW(unknown_network_is_answered_with_the_known_ones), TEST_ROW(windows_have_the_sizes_and_pads_of_onnx),
+          TEST_ROW(cells_of_ceil_mode_are_never_counted), TEST_ROW(misfits_are_refused_by_name),
+          TEST_ROW(graph_that_reads_what_is_not_made_is_refused), TEST_ROW(folded_and_fused_networks_give_the_same_logits),
+          TEST_ROW(folding_leaves_shared_weights_and_shared_outputs_alone),
+          TEST_ROW(fusing_for_training_keeps_what_backward_needs), TEST_ROW(hard_swish_is_recognised_only_where_it_is_one),
+          TEST_ROW(dropout_becomes_nothing_or_its_factor), TEST_ROW(clone_is_equal_and_apart),
+          TEST_ROW(every_allocation_may_fail))
