@@ -9,7 +9,7 @@
 
 #include "ssld/ssld.h"
 
-enum { CLASSES = 4, IMAGES = 512, VIEWS = 2, SIDE = 28, PIXELS = SIDE * SIDE, BATCH = 32, EPOCHS = 6 };
+enum { CLASSES = 4, IMAGES = 512, VIEWS = 2, SIDE = 28, PIXELS = SIDE * SIDE, BATCH = 32, EPOCHS = 4 };
 
 static uint8_t images[IMAGES][PIXELS];           /* what the host has: here grey drawings */
 static int32_t classes[IMAGES];

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Count the tests of a meson build folder by its meson-logs/testlog.json, test by test rather than program by program.
 
-count.py BUILD   prints what was skipped and why, what failed and how, and last "N passed, N failed[, N skipped]". A test that a
-                 program announced but did not come to (crash, time limit) counts as failed; so does a program that fails
-                 without a failed test. Exit code 1 if anything failed or nothing was run.
+count.py BUILD   prints what was skipped and why, what failed and how, and last "N passed, N failed[, N skipped]".
+
+A test that a program announced but did not come to (crash, time limit) counts as failed; so does a program that fails
+without a failed test; a program that does not print TAP is one test. Exit code 1 if anything failed or nothing was run.
 """
 
 import json

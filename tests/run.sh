@@ -47,8 +47,8 @@ install_missing() {
     fi
     echo "Installing:$missing"
     $as_root apt-get update -qq || give_up "apt-get update failed"
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null ||
-        give_up "apt-get could not install:$missing"
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 \
+        $missing >/dev/null || give_up "apt-get could not install:$missing"
 }
 
 install_missing
@@ -63,11 +63,10 @@ ninja -C "$build" || give_up "the build failed"
 # A test's threads sleep while they wait, or the tests that run beside it would crawl.
 OMP_WAIT_POLICY=passive
 export OMP_WAIT_POLICY
-# Sanitizers: everything stops at the first report, and what is known of other libraries is not reported.
+# Sanitizers: a program stops at its first report, and leaks are reports.
 UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 ASAN_OPTIONS=${ASAN_OPTIONS:-halt_on_error=1:abort_on_error=1:detect_leaks=1}
-LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$top/tests/leaks.txt:print_suppressions=0}
-export UBSAN_OPTIONS ASAN_OPTIONS LSAN_OPTIONS
+export UBSAN_OPTIONS ASAN_OPTIONS
 case $options in
 *sanitize*) patience=6 ;;
 *) patience=2 ;;

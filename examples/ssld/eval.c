@@ -135,18 +135,22 @@ static int run(struct program *program, const void *values)
 #define AT(field) offsetof(struct eval_values, field)
 
 static const struct option options[] = {
-    { "model", "FILE.onnx", OPTION_TEXT, AT(model), NULL, true, 0, 0, NULL, "the network: a teacher or a trained student" },
-    { "data", "D", OPTION_TEXT, AT(data), NULL, true, 0, 0, NULL, "labelled images: list:FILE, dir:FOLDER or idx:IMAGES,LABELS" },
-    { "views", "SPEC", OPTION_TEXT, AT(views), NULL, true, 0, 0, NULL,
-      "how images are prepared, for example \"resize(256) center_crop(224) normalize(imagenet)\"" },
-    { "batch", "N", OPTION_INT, AT(batch), "64", false, 1, 65536, NULL, "images at once" },
-    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), "eval", false, 0, 0, "eval|batch",
-      "eval: the network's stored statistics; batch: those of each batch" },
-    { "view-seed", "S", OPTION_COUNT, AT(view_seed), "0", false, 0, 0, NULL, "seed of the views, where they are random" },
-    { "limit", "N", OPTION_COUNT, AT(limit), NULL, false, 1, 0, NULL, "only the first N images" },
-    { "threads", "N", OPTION_INT, AT(threads), NULL, false, 1, 1024, NULL, "compute threads; without it one for each core" },
-    { "log", "FILE", OPTION_TEXT, AT(log), NULL, false, 0, 0, NULL, "add JSON lines to this file" },
-    { NULL, NULL, 0, 0, NULL, false, 0, 0, NULL, NULL }
+    { "model", "FILE.onnx", OPTION_TEXT, AT(model), .required = true,
+      .help = "the network: a teacher or a trained student" },
+    { "data", "D", OPTION_TEXT, AT(data), .required = true,
+      .help = "labelled images: list:FILE, dir:FOLDER or idx:IMAGES,LABELS" },
+    { "views", "SPEC", OPTION_TEXT, AT(views), .required = true,
+      .help = "how images are prepared, for example \"resize(256) center_crop(224) normalize(imagenet)\"" },
+    { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536, .help = "images at once" },
+    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), .initial = "eval", .choices = "eval|batch",
+      .help = "eval: the network's stored statistics; batch: those of each batch" },
+    { "view-seed", "S", OPTION_COUNT, AT(view_seed), .initial = "0",
+      .help = "seed of the views, where they are random" },
+    { "limit", "N", OPTION_COUNT, AT(limit), .least = 1, .help = "only the first N images" },
+    { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
+      .help = "compute threads; without it one for each core" },
+    { "log", "FILE", OPTION_TEXT, AT(log), .help = "add JSON lines to this file" },
+    { .name = NULL }
 };
 
 const struct command eval_command = {

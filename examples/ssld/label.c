@@ -236,23 +236,27 @@ static int run(struct program *program, const void *given)
 #define AT(field) offsetof(struct label_values, field)
 
 static const struct option options[] = {
-    { "data", "D", OPTION_TEXT, AT(data), NULL, true, 0, 0, NULL, "images: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]" },
-    { "teacher", "FILE", OPTION_TEXT, AT(teacher), NULL, true, 0, 0, NULL, "the teacher, an ONNX classifier" },
-    { "views", "SPEC", OPTION_TEXT, AT(views), NULL, true, 0, 0, NULL,
-      "how images are augmented, for example \"rrc(224) flip(0.5) normalize(imagenet)\"" },
-    { "labels", "FILE", OPTION_TEXT, AT(labels), NULL, true, 0, 0, NULL, "the store to write or to go on with" },
-    { "view-count", "V", OPTION_INT, AT(view_count), "1", false, 1, 0, NULL, "views of each image" },
-    { "seed", "S", OPTION_COUNT, AT(seed), "0", false, 0, 0, NULL, "seed of the views; `ssld train --view-seed` must be the same" },
-    { "limit", "N", OPTION_COUNT, AT(limit), NULL, false, 1, 0, NULL, "only the first N images" },
-    { "batch", "N", OPTION_INT, AT(batch), "64", false, 1, 65536, NULL, "images the teacher is shown at once" },
-    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), "eval", false, 0, 0, "eval|batch",
-      "eval: the teacher's stored statistics; batch: those of each batch, as PaddleClas's online SSLD does" },
-    { "codec", "CODEC", OPTION_CHOICE, AT(codec), "auto", false, 0, 0, "auto|dense|topk",
-      "dense keeps every class, topk the most probable; auto: dense below 65 classes" },
-    { "topk", "K", OPTION_INT, AT(top_k), NULL, false, 1, 0, NULL, "classes kept by topk; without it 10" },
-    { "threads", "N", OPTION_INT, AT(threads), NULL, false, 1, 1024, NULL, "compute threads; without it one for each core" },
-    { "log", "FILE", OPTION_TEXT, AT(log), NULL, false, 0, 0, NULL, "add JSON lines to this file" },
-    { NULL, NULL, 0, 0, NULL, false, 0, 0, NULL, NULL }
+    { "data", "D", OPTION_TEXT, AT(data), .required = true,
+      .help = "images: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]" },
+    { "teacher", "FILE", OPTION_TEXT, AT(teacher), .required = true, .help = "the teacher, an ONNX classifier" },
+    { "views", "SPEC", OPTION_TEXT, AT(views), .required = true,
+      .help = "how images are augmented, for example \"rrc(224) flip(0.5) normalize(imagenet)\"" },
+    { "labels", "FILE", OPTION_TEXT, AT(labels), .required = true, .help = "the store to write or to go on with" },
+    { "view-count", "V", OPTION_INT, AT(view_count), .initial = "1", .least = 1, .help = "views of each image" },
+    { "seed", "S", OPTION_COUNT, AT(seed), .initial = "0",
+      .help = "seed of the views; `ssld train --view-seed` must be the same" },
+    { "limit", "N", OPTION_COUNT, AT(limit), .least = 1, .help = "only the first N images" },
+    { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536,
+      .help = "images the teacher is shown at once" },
+    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), .initial = "eval", .choices = "eval|batch",
+      .help = "eval: the teacher's stored statistics; batch: those of each batch, as PaddleClas's online SSLD does" },
+    { "codec", "CODEC", OPTION_CHOICE, AT(codec), .initial = "auto", .choices = "auto|dense|topk",
+      .help = "dense keeps every class, topk the most probable; auto: dense below 65 classes" },
+    { "topk", "K", OPTION_INT, AT(top_k), .least = 1, .help = "classes kept by topk; without it 10" },
+    { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
+      .help = "compute threads; without it one for each core" },
+    { "log", "FILE", OPTION_TEXT, AT(log), .help = "add JSON lines to this file" },
+    { .name = NULL }
 };
 
 const struct command label_command = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* main.c - the ssld program: offline knowledge distillation from the command line, on libssld's public interface alone. */
+/* main.c - the ssld program: offline knowledge distillation from the command line, on libssld's public interface. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,8 +43,9 @@ static const struct command *find_command(int count, char **arguments, int *word
 static int unknown_command(int count, char **arguments)
 {
     bool store = !strcmp(arguments[0], "store");
-    fprintf(stderr, "ssld: unknown command '%s%s%s'%s ('ssld --help' lists them)\n", arguments[0], store && count > 1 ? " " : "",
-            store && count > 1 ? arguments[1] : "", store ? "; did you mean 'store info'?" : "");
+    const char *second = store && count > 1 ? arguments[1] : "";
+    fprintf(stderr, "ssld: unknown command '%s%s%s'%s ('ssld --help' lists them)\n", arguments[0], *second ? " " : "",
+            second, store ? "; did you mean 'store info'?" : "");
     return EXIT_USAGE;
 }
 

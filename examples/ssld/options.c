@@ -28,7 +28,8 @@ static const char *shown_name(const struct option *option, char *buffer, size_t 
 static int wrong(const struct command *command, const struct option *option, const char *given, const char *expected)
 {
     char name[64];
-    fprintf(stderr, "ssld %s: %s: '%s' is not %s\n", command->name, shown_name(option, name, sizeof name), given, expected);
+    fprintf(stderr, "ssld %s: %s: '%s' is not %s\n", command->name, shown_name(option, name, sizeof name), given,
+            expected);
     return 2;
 }
 
@@ -156,8 +157,8 @@ static int take(const struct command *command, int count, char **arguments, int 
         *value = given;
         if (*option)
             return 0;
-        fprintf(stderr, "ssld %s: '%s' is too much; options begin with -- ('ssld help %s' lists them)\n", command->name, given,
-                command->name);
+        fprintf(stderr, "ssld %s: '%s' is too much; options begin with -- ('ssld help %s' lists them)\n", command->name,
+                given, command->name);
         return 2;
     }
     const char *equals = strchr(given, '=');
@@ -210,7 +211,8 @@ int options_parse(const struct command *command, int count, char **arguments, vo
         char name[64];
         if (!option->required || given[option - command->options])
             continue;
-        fprintf(stderr, "ssld %s: %s is missing: %s\n", command->name, shown_name(option, name, sizeof name), option->help);
+        fprintf(stderr, "ssld %s: %s is missing: %s\n", command->name, shown_name(option, name, sizeof name),
+                option->help);
         return 2;
     }
     return 0;

@@ -40,7 +40,8 @@ struct command {
     int (*run)(struct program *program, const void *values);
 };
 
-/* Fill `values` from the arguments behind the command's name. 0; 2 after a text on standard error; -1 if help was asked. */
+/* Fill `values` from the arguments behind the command's name. 0; 2 after a text on standard error; -1 if help was
+ * asked for. */
 int options_parse(const struct command *command, int count, char **arguments, void *values);
 
 /* The command's help text on standard output. */

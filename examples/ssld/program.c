@@ -134,13 +134,13 @@ bool source_fits(const struct source *source, const char *name, const ssld_model
     const int32_t *shape = source->shape;
     int32_t classes = ssld_dataset_classes(source->dataset);
     if (info->channels != shape[0] || info->height != shape[1] || info->width != shape[2]) {
-        program_complain("%s takes images of %d x %d x %d (channels, height, width), the views are %d x %d x %d; change --views",
-                         name, info->channels, info->height, info->width, shape[0], shape[1], shape[2]);
+        program_complain("%s takes images of %d x %d x %d (channels, height, width), the views are %d x %d x %d; "
+                         "change --views", name, info->channels, info->height, info->width, shape[0], shape[1], shape[2]);
         return false;
     }
     if (classes > info->classes) {
-        program_complain("%s knows %d classes, the data has labels up to %d; use the network this data is meant for", name,
-                         info->classes, classes - 1);
+        program_complain("%s knows %d classes, the data has labels up to %d; use the network this data is meant for",
+                         name, info->classes, classes - 1);
         return false;
     }
     return true;

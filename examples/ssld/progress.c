@@ -25,7 +25,8 @@ void progress_start(struct progress *progress, const char *what, const char *uni
 {
     const char *kind = getenv("TERM");
     double now = seconds_now();
-    *progress = (struct progress){ .what = what, .unit = unit, .total = total, .first = first, .started = now, .shown = now };
+    *progress = (struct progress){ .what = what, .unit = unit, .total = total, .first = first, .started = now,
+                                   .shown = now };
     progress->terminal = isatty(STDERR_FILENO) && kind && strcmp(kind, "dumb") != 0;
 }
 
@@ -64,8 +65,8 @@ void progress_update(struct progress *progress, uint64_t done, const char *detai
     memset(bar, '#', (size_t)(share * BAR_CELLS));
     bar[BAR_CELLS] = 0;
     snprintf(line, sizeof line, "%s%s%s%s  %3d %%  %.*f %s/s  %s%s%s", progress->what, progress->terminal ? "  [" : "",
-             progress->terminal ? bar : "", progress->terminal ? "]" : "", (int)floor(share * 100), rate < 100 ? 1 : 0, rate,
-             progress->unit, left, *detail ? "  " : "", detail);
+             progress->terminal ? bar : "", progress->terminal ? "]" : "", (int)floor(share * 100), rate < 100 ? 1 : 0,
+             rate, progress->unit, left, *detail ? "  " : "", detail);
     if (progress->terminal)
         fprintf(stderr, "\r%.*s\033[K", terminal_width() - 1, line);
     else

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* progress.h - how far a long command is: a bar with rate and time left on a terminal, plain lines now and then elsewhere. */
+/* progress.h - how far a long command is: a bar with rate and time left on a terminal, elsewhere a plain line now and
+ * then. */
 #ifndef SSLD_PROGRAM_PROGRESS_H
 #define SSLD_PROGRAM_PROGRESS_H
 

@@ -31,8 +31,8 @@ static void print_lines(const char *path, const ssld_store_info *info, const cha
     char text[33];
     uint64_t wanted = info->samples * info->views;
     printf("file         %s, %" PRIu64 " bytes\n", path, info->file_bytes);
-    printf("labels       %" PRIu64 " of %" PRIu64 " (%" PRIu64 " images, %" PRIu32 " views of each)%s\n", info->records, wanted,
-           info->samples, info->views, info->records == wanted ? "" : ": incomplete, `ssld label` goes on");
+    printf("labels       %" PRIu64 " of %" PRIu64 " (%" PRIu64 " images, %" PRIu32 " views of each)%s\n", info->records,
+           wanted, info->samples, info->views, info->records == wanted ? "" : ": incomplete, `ssld label` goes on");
     printf("size         %.1f bytes a view, %" PRIu64 " blocks\n", bytes_per_view(info), info->blocks);
     printf("classes      %" PRId32 "\n", info->classes);
     if (info->top_k)
@@ -87,11 +87,11 @@ static int run(struct program *program, const void *given)
 }
 
 static const struct option options_of_info[] = {
-    { "FILE", "FILE", OPTION_TEXT, offsetof(struct info_values, path), NULL, true, 0, 0, NULL, "the store" },
-    { "json", NULL, OPTION_FLAG, offsetof(struct info_values, json), NULL, false, 0, 0, NULL, "print one JSON object" },
-    { "verify", NULL, OPTION_FLAG, offsetof(struct info_values, verify), NULL, false, 0, 0, NULL,
-      "check every block's checksum first" },
-    { NULL, NULL, 0, 0, NULL, false, 0, 0, NULL, NULL }
+    { "FILE", "FILE", OPTION_TEXT, offsetof(struct info_values, path), .required = true, .help = "the store" },
+    { "json", NULL, OPTION_FLAG, offsetof(struct info_values, json), .help = "print one JSON object" },
+    { "verify", NULL, OPTION_FLAG, offsetof(struct info_values, verify),
+      .help = "check every block's checksum first" },
+    { .name = NULL }
 };
 
 const struct command store_info_command = {

@@ -155,8 +155,8 @@ static ssld_status train_epochs(struct training *t, struct totals *totals)
 static void report_start(struct training *t)
 {
     const struct train_values *values = t->values;
-    printf("%s: %" PRId64 " parameters, %d classes, %d x %d x %d; %" PRIu64 " images, %s labels, loss %s\n", values->model,
-           t->info.parameters, t->info.classes, t->info.channels, t->info.height, t->info.width,
+    printf("%s: %" PRId64 " parameters, %d classes, %d x %d x %d; %" PRIu64 " images, %s labels, loss %s\n",
+           values->model, t->info.parameters, t->info.classes, t->info.channels, t->info.height, t->info.width,
            ssld_dataset_count(t->source.dataset), t->mode, t->loss);
     fflush(stdout);
     program_log_start(t->program, "train");
@@ -207,11 +207,11 @@ static int interrupted(struct training *t)
     if (status)
         return program_fail(t->program, status);
     if (t->values->checkpoint)
-        program_complain("interrupted after step %" PRIu64 " of %" PRIu64 "; the same command with --resume goes on from %s",
-                         steps, t->steps_total, t->values->checkpoint);
+        program_complain("interrupted after step %" PRIu64 " of %" PRIu64
+                         "; the same command with --resume goes on from %s", steps, t->steps_total, t->values->checkpoint);
     else
-        program_complain("interrupted after step %" PRIu64 " of %" PRIu64 "; with --checkpoint FILE the work would have been kept",
-                         steps, t->steps_total);
+        program_complain("interrupted after step %" PRIu64 " of %" PRIu64
+                         "; with --checkpoint FILE the work would have been kept", steps, t->steps_total);
     return EXIT_INTERRUPTED;
 }
 
@@ -248,48 +248,62 @@ static int run(struct program *program, const void *values)
 /* -- Its options -------------------------------------------------------------------------------------------------- */
 
 #define AT(field) offsetof(struct train_values, field)
-#define TEXT(name, value, field, required, help) { name, value, OPTION_TEXT, AT(field), NULL, required, 0, 0, NULL, help }
 
 static const struct option options[] = {
-    TEXT("data", "D", data, true, "images: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]"),
-    TEXT("views", "SPEC", views, true, "how images are augmented; with --labels the very spec they were made with"),
-    TEXT("model", "NAME|FILE.onnx", model, true, "the student: a network by name, fresh, or an ONNX file with its weights"),
-    TEXT("labels", "FILE", labels, false, "offline: read the teacher's answers from this store"),
-    TEXT("teacher", "FILE.onnx", teacher, false, "online: run this teacher in every step"),
-    TEXT("loss", "TEXT", loss, false, "for example \"sym_kl + 0.5*hard_ce(smoothing=0.1)\"; without it sym_kl, and hard_ce if "
-                                      "there is neither --labels nor --teacher"),
-    { "epochs", "E", OPTION_INT, AT(epochs), "10", false, 1, 0, NULL, "how often every image is seen" },
-    { "batch", "N", OPTION_INT, AT(batch), "64", false, 1, 65536, NULL, "images in a step" },
-    { "lr", "R", OPTION_REAL, AT(learning_rate), "0.1", false, 1e-9, 1e6, NULL, "learning rate at its peak" },
-    { "momentum", "M", OPTION_REAL, AT(momentum), "0.9", false, 0, 0.9999, NULL, "momentum of the update" },
-    { "l2", "F", OPTION_REAL, AT(l2), "0.00003", false, 0, 1, NULL, "L2 penalty on weights, not on batch norm" },
-    { "warmup-epochs", "E", OPTION_REAL, AT(warmup_epochs), "0", false, 0, 1e6, NULL, "epochs over which the rate rises from 0" },
-    { "schedule", "S", OPTION_CHOICE, AT(schedule), "cosine", false, 0, 0, "cosine|constant", "learning rate after the warmup: "
-      "cosine or constant" },
-    { "view-count", "V", OPTION_INT, AT(view_count), NULL, false, 1, 0, NULL, "repeat the first V views of each image; without it "
-      "as many as the store has, and new views every epoch if there is no store" },
-    { "view-seed", "S", OPTION_COUNT, AT(view_seed), "0", false, 0, 0, NULL, "seed of the views: `ssld label --seed`" },
-    { "seed", "S", OPTION_COUNT, AT(seed), "0", false, 0, 0, NULL, "seed of weights, order and dropout" },
-    { "classes", "C", OPTION_INT, AT(classes), NULL, false, 1, 0, NULL, "classes; without it those of labels, teacher or data" },
-    { "variant", "V", OPTION_CHOICE, AT(variant), "standard", false, 0, 0, "standard|small", "small: strides for images of 28 to "
-      "64 pixels" },
-    { "size", "PIXELS", OPTION_INT, AT(size), NULL, false, 1, 65536, NULL, "height and width of the network's input; without it "
-      "those of the views" },
-    { "channels", "N", OPTION_INT, AT(channels), NULL, false, 1, 3, NULL, "input channels; without it those of the views" },
-    { "dropout", "R", OPTION_REAL, AT(dropout), NULL, false, 0, 0.99, NULL, "dropout before the classifier; without it the "
-      "network's own" },
-    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), "eval", false, 0, 0, "eval|batch",
-      "of --teacher: its stored statistics, or those of each batch" },
-    TEXT("eval-data", "D", eval_data, false, "images to measure top-1 on; needs --eval-views"),
-    TEXT("eval-views", "SPEC", eval_views, false, "how they are prepared: no randomness here"),
-    { "eval-every", "E", OPTION_INT, AT(eval_every), "1", false, 1, 0, NULL, "evaluate after every E epochs, and at the end" },
-    TEXT("out", "FILE.onnx", out, false, "write the trained student here"),
-    TEXT("checkpoint", "FILE", checkpoint, false, "save the run here after every epoch and when interrupted"),
-    { "resume", NULL, OPTION_FLAG, AT(resume), NULL, false, 0, 0, NULL, "go on from the checkpoint if it exists" },
-    { "limit", "N", OPTION_COUNT, AT(limit), NULL, false, 1, 0, NULL, "only the first N images" },
-    { "threads", "N", OPTION_INT, AT(threads), NULL, false, 1, 1024, NULL, "compute threads; without it one for each core" },
-    TEXT("log", "FILE", log, false, "add JSON lines to this file"),
-    { NULL, NULL, 0, 0, NULL, false, 0, 0, NULL, NULL }
+    { "data", "D", OPTION_TEXT, AT(data), .required = true,
+      .help = "images: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]" },
+    { "views", "SPEC", OPTION_TEXT, AT(views), .required = true,
+      .help = "how images are augmented; with --labels the very spec they were made with" },
+    { "model", "NAME|FILE.onnx", OPTION_TEXT, AT(model), .required = true,
+      .help = "the student: a network by name, fresh, or an ONNX file with its weights" },
+    { "labels", "FILE", OPTION_TEXT, AT(labels), .help = "offline: read the teacher's answers from this store" },
+    { "teacher", "FILE.onnx", OPTION_TEXT, AT(teacher), .help = "online: run this teacher in every step" },
+    { "loss", "TEXT", OPTION_TEXT, AT(loss),
+      .help = "for example \"sym_kl + 0.5*hard_ce(smoothing=0.1)\"; without it sym_kl, and hard_ce if there is "
+              "neither --labels nor --teacher" },
+    { "epochs", "E", OPTION_INT, AT(epochs), .initial = "10", .least = 1, .help = "how often every image is seen" },
+    { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536, .help = "images in a step" },
+    { "lr", "R", OPTION_REAL, AT(learning_rate), .initial = "0.1", .least = 1e-9, .most = 1e6,
+      .help = "learning rate at its peak" },
+    { "momentum", "M", OPTION_REAL, AT(momentum), .initial = "0.9", .most = 0.9999,
+      .help = "momentum of the update" },
+    { "l2", "F", OPTION_REAL, AT(l2), .initial = "0.00003", .most = 1,
+      .help = "L2 penalty on weights, not on batch norm" },
+    { "warmup-epochs", "E", OPTION_REAL, AT(warmup_epochs), .initial = "0", .most = 1e6,
+      .help = "epochs over which the rate rises from 0" },
+    { "schedule", "S", OPTION_CHOICE, AT(schedule), .initial = "cosine", .choices = "cosine|constant",
+      .help = "learning rate after the warmup: cosine or constant" },
+    { "view-count", "V", OPTION_INT, AT(view_count), .least = 1,
+      .help = "repeat the first V views of each image; without it as many as the store has, and new views every "
+              "epoch if there is no store" },
+    { "view-seed", "S", OPTION_COUNT, AT(view_seed), .initial = "0",
+      .help = "seed of the views: `ssld label --seed`" },
+    { "seed", "S", OPTION_COUNT, AT(seed), .initial = "0", .help = "seed of weights, order and dropout" },
+    { "classes", "C", OPTION_INT, AT(classes), .least = 1,
+      .help = "classes; without it those of labels, teacher or data" },
+    { "variant", "V", OPTION_CHOICE, AT(variant), .initial = "standard", .choices = "standard|small",
+      .help = "small: strides for images of 28 to 64 pixels" },
+    { "size", "PIXELS", OPTION_INT, AT(size), .least = 1, .most = 65536,
+      .help = "height and width of the network's input; without it those of the views" },
+    { "channels", "N", OPTION_INT, AT(channels), .least = 1, .most = 3,
+      .help = "input channels; without it those of the views" },
+    { "dropout", "R", OPTION_REAL, AT(dropout), .most = 0.99,
+      .help = "dropout before the classifier; without it the network's own" },
+    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), .initial = "eval", .choices = "eval|batch",
+      .help = "of --teacher: its stored statistics, or those of each batch" },
+    { "eval-data", "D", OPTION_TEXT, AT(eval_data), .help = "images to measure top-1 on; needs --eval-views" },
+    { "eval-views", "SPEC", OPTION_TEXT, AT(eval_views), .help = "how they are prepared: no randomness here" },
+    { "eval-every", "E", OPTION_INT, AT(eval_every), .initial = "1", .least = 1,
+      .help = "evaluate after every E epochs, and at the end" },
+    { "out", "FILE.onnx", OPTION_TEXT, AT(out), .help = "write the trained student here" },
+    { "checkpoint", "FILE", OPTION_TEXT, AT(checkpoint),
+      .help = "save the run here after every epoch and when interrupted" },
+    { "resume", NULL, OPTION_FLAG, AT(resume), .help = "go on from the checkpoint if it exists" },
+    { "limit", "N", OPTION_COUNT, AT(limit), .least = 1, .help = "only the first N images" },
+    { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
+      .help = "compute threads; without it one for each core" },
+    { "log", "FILE", OPTION_TEXT, AT(log), .help = "add JSON lines to this file" },
+    { .name = NULL }
 };
 
 const struct command train_command = {

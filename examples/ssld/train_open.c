@@ -75,7 +75,8 @@ static int open_labels(struct training *t, int32_t *classes)
     if (code)
         return code;
     if (*classes < 1)
-        return program_complain("%s: no image has a label; give --labels or --teacher, or data with labels", values->data);
+        return program_complain("%s: no image has a label; give --labels or --teacher, or data with labels",
+                                values->data);
     if (!values->labels && !values->teacher)
         return 0;
     ssld_status status = ssld_labels_create(t->program->context, values->batch, *classes, &t->labels);
@@ -150,7 +151,7 @@ static int open_student(struct training *t, int32_t classes)
 
 /* -- Batches ------------------------------------------------------------------------------------------------------ */
 
-/* Order and views depend on the seeds alone, so that runs which differ only in where labels come from see the same batches. */
+/* Order and views depend on the seeds alone: runs that differ only in where labels come from see the same batches. */
 static int open_loader(struct training *t)
 {
     const struct train_values *values = t->values;

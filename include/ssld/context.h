@@ -59,8 +59,7 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_context_create_version(int32_t header_v
  * @param context   receives the context
  *
  * @return SSLD_OK; SSLD_INVALID_ARGUMENT for a negative thread count, half an allocator or a struct_size no release
- *         had; SSLD_OUT_OF_MEMORY; SSLD_BACKEND if the oneDNN found at run time is not of the major version that
- *         libssld was compiled for; SSLD_MISMATCH if the caller's header is of another incompatible version.
+ *         had; SSLD_OUT_OF_MEMORY; SSLD_MISMATCH if the caller's header is of another incompatible version.
  *
  * Thread-safety: any thread. Since 0.1.
  */

@@ -5,9 +5,9 @@
  *
  *   list:FILE            PaddleClas's list: a line a sample, "path label" or "path"; paths are relative to
  *                        ssld_dataset_options.root, else to the list's own folder. The label is the text behind the
- *                        last space.
+ *                        last space; either every line has one or none.
  *   dir:FOLDER           a folder for each class, in byte order of their names; JPEG and PNG files below each, in byte
- *                        order of their paths
+ *                        order of their paths; names that begin with a dot are left out
  *   idx:IMAGES[,LABELS]  MNIST's format, gzip-compressed or not; one channel
  */
 #ifndef SSLD_DATASET_H
@@ -23,7 +23,7 @@ typedef struct ssld_dataset ssld_dataset;
 typedef struct ssld_dataset_options {
     size_t      struct_size;  /**< set by ssld_dataset_options_init() */
     const char *root;         /**< folder that a list's paths start from (default NULL: the list's folder) */
-    uint64_t    limit;        /**< take the first `limit` samples only (default 0: all) */
+    uint64_t    limit;        /**< take the first `limit` samples only (default 0: all); classes are those of all */
     int32_t     classes;      /**< labels must be below it (default 0: largest label + 1) */
     int32_t     padding;      /**< 0 */
 } ssld_dataset_options;

@@ -62,7 +62,8 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_loader_create(ssld_context *context, co
  *
  * @return SSLD_OK; SSLD_END after the last batch of an epoch (the next call starts the next epoch); otherwise the status
  *         of the first image of the batch that could not be rendered, the text naming it: the call after that goes on
- *         with the following batch; SSLD_CANCELLED.
+ *         with the following batch (`batch` is empty after both); SSLD_INVALID_ARGUMENT if the host's own batches hold all
+ *         that the loader has, prefetch + 1; SSLD_CANCELLED.
  */
 SSLD_API SSLD_NODISCARD ssld_status ssld_loader_next(ssld_loader *loader, ssld_batch *batch);
 

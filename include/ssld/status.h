@@ -28,7 +28,7 @@ typedef int32_t ssld_status;
 #define SSLD_FORMAT (-41)          /**< not a file or text of the expected form */
 #define SSLD_CANCELLED (-50)       /**< ssld_context_cancel() was called */
 #define SSLD_NOT_FINITE (-51)      /**< a loss became NaN or infinite; nothing was updated */
-#define SSLD_BACKEND (-60)         /**< oneDNN reported an error */
+#define SSLD_BACKEND (-60)         /**< oneDNN reported an error, or is not of the major version compiled for */
 #define SSLD_INTERNAL (-90)        /**< a defect of libssld; please report the text */
 
 SSLD_BEGIN_DECLS

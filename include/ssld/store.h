@@ -71,7 +71,8 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_store_writer_open(ssld_context *context
  * @param labels    logits or probabilities, a row for each view of the batch
  *
  * @return SSLD_OK; SSLD_MISMATCH if the class counts differ; SSLD_INVALID_ARGUMENT for a sample or view outside the store,
- *         a batch without ids, or a label that is not finite (nothing of the batch is added); SSLD_NO_SPACE, SSLD_IO: what
+ *         a batch without ids, a label that is not finite, or probabilities that are negative or do not sum to 1 within
+ *         0.001 (nothing of the batch is added); SSLD_NO_SPACE, SSLD_IO: what
  *         was committed stays, and append may be tried again; SSLD_OUT_OF_MEMORY.
  */
 SSLD_API SSLD_NODISCARD ssld_status ssld_store_writer_append(ssld_store_writer *writer, const ssld_batch *batch,
@@ -160,8 +161,8 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_store_open(ssld_context *context, const
  *
  * @param labels    receives a row of probabilities for each view; its classes must be the store's
  *
- * @return SSLD_OK; SSLD_NOT_FOUND if a view is not stored, SSLD_CORRUPT if its block fails its checksum, the text naming
- *         sample, view and offset (labels are then empty); SSLD_MISMATCH; SSLD_INVALID_ARGUMENT for a batch without ids.
+ * @return SSLD_OK; SSLD_NOT_FOUND if a view is not stored, SSLD_CORRUPT if its block fails its checksum or it may have been
+ *         in a part of the file that is damaged, the text naming sample, view and offset (labels are then empty); SSLD_MISMATCH; SSLD_INVALID_ARGUMENT for a batch without ids.
  *
  * No lock, and no allocation after the first read with these labels.
  */

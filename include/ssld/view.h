@@ -11,10 +11,12 @@
  *   rrc(S)             random resized crop to S x S, torchvision's draw: area scale=0.08..1 of the image, aspect ratio
  *                      log-uniform in ratio=0.75..1.3333333333333333, 10 tries, then the largest centred crop within
  *                      the ratios; bilinear with antialiasing, as Pillow resizes the cropped image
- *   resize(S)          the shorter side to S, the other in proportion (rounded down, as torchvision), bilinear
- *   center_crop(S)     the centred S x S; S larger than the image is an error
+ *   resize(S)          the shorter side to S, the other in proportion (rounded down, as torchvision), bilinear;
+ *                      resize(HxW) to exactly that
+ *   center_crop(S)     the centred S x S, an odd margin halved to the even side as torchvision does; S larger than the
+ *                      image is an error
  *   pad_crop(S, P)     P black pixels on each side, then a random S x S crop
- *   flip(P)            left-right with probability P
+ *   flip(P)            left-right with probability P (default 0.5)
  *   gray               ITU-R 601 luma as Pillow's "L": one channel
  *   rgb                one channel repeated to three
  *   normalize(M, D)    (x / 255 - mean) / standard deviation; one number each or three: normalize(0.286, 0.353),

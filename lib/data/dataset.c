@@ -36,8 +36,8 @@ static ssld_status take_options(ssld_context *context, const ssld_dataset_option
     if (status)
         return status;
     if (options->classes < 0)
-        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "ssld_dataset_open: options: classes is %d; it must be 0 or more",
-                         options->classes);
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                         "ssld_dataset_open: options: classes is %d; it must be 0 or more", options->classes);
     return SSLD_OK;
 }
 
@@ -51,8 +51,10 @@ ssld_status ssld_dataset_open(ssld_context *context, const char *text, const ssl
         return status;
     const struct source *source = find_source(text ? text : "", &place);
     if (!source)
-        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "ssld_dataset_open: '%s' is no data set; expected list:FILE, dir:FOLDER "
-                         "or idx:IMAGES[,LABELS]", text ? text : "");
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                         "ssld_dataset_open: '%s' is no data set; expected list:FILE, dir:FOLDER or "
+                         "idx:IMAGES[,LABELS]",
+                         text ? text : "");
     ssld_dataset *made = ssld_alloc_zero(context, 1, sizeof *made);
     if (!made)
         return ssld_fail_memory(context, "a data set", sizeof *made);
@@ -108,19 +110,20 @@ ssld_status ssld_dataset_hash_pixels(ssld_dataset *dataset)
     return SSLD_OK;
 }
 
-ssld_status ssld_dataset_from_pixels(ssld_context *context, uint64_t count, const int32_t image[3], const uint8_t *pixels,
-                                     const int32_t *labels, ssld_dataset **dataset)
+ssld_status ssld_dataset_from_pixels(ssld_context *context, uint64_t count, const int32_t image[3],
+                                     const uint8_t *pixels, const int32_t *labels, ssld_dataset **dataset)
 {
     static const char function[] = "ssld_dataset_from_pixels";
     bool shaped = (image[0] == 1 || image[0] == 3) && image[1] > 0 && image[2] > 0 &&
                   image[1] <= SSLD_IMAGE_MOST_PIXELS / image[2];
     if (!shaped)
-        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "%s: images of shape %d x %d x %d; expected 1 or 3 channels and 1 to 2^28 "
-                         "pixels", function, image[0], image[1], image[2]);
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                         "%s: images of shape %d x %d x %d; expected 1 or 3 channels and 1 to 2^28 pixels",
+                         function, image[0], image[1], image[2]);
     size_t size = (size_t)image[0] * (size_t)image[1] * (size_t)image[2];
     if (count > SIZE_MAX / 2 / size || (count && !pixels))
-        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "%s: %llu images without pixels, or more than memory can hold", function,
-                         (unsigned long long)count);
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "%s: %llu images without pixels, or more than memory can hold",
+                         function, (unsigned long long)count);
     ssld_dataset *made = ssld_alloc_zero(context, 1, sizeof *made);
     if (!made)
         return ssld_fail_memory(context, "a data set", sizeof *made);
@@ -132,8 +135,8 @@ ssld_status ssld_dataset_from_pixels(ssld_context *context, uint64_t count, cons
     made->pixels = pixels ? pixels : (const uint8_t *)"";
     ssld_status status = labels ? ssld_dataset_take_labels(made, labels, count, &wrong) : SSLD_OK;
     if (status == SSLD_FORMAT)
-        status = ssld_fail(context, SSLD_INVALID_ARGUMENT, "%s: label %llu is %d; a label is -1 or a class from 0 on", function,
-                           (unsigned long long)wrong, labels[wrong]);
+        status = ssld_fail(context, SSLD_INVALID_ARGUMENT, "%s: label %llu is %d; a label is -1 or a class from 0 on",
+                           function, (unsigned long long)wrong, labels[wrong]);
     if (!status)
         status = ssld_dataset_hash_pixels(made);
     if (status) {

@@ -144,8 +144,8 @@ static ssld_status read_whole(int descriptor, size_t size, uint8_t *bytes, struc
         if (got < 0)
             return fault_errno(fault, "read");
         if (got == 0)
-            return ssld_fault_set(fault, SSLD_CORRUPT, "the file became shorter while it was read: %zu of %zu bytes", done,
-                                  size);
+            return ssld_fault_set(fault, SSLD_CORRUPT, "the file became shorter while it was read: %zu of %zu bytes",
+                                  done, size);
         done += (size_t)got;
     }
     return SSLD_OK;
@@ -160,7 +160,8 @@ static ssld_status read_into(ssld_context *context, int descriptor, struct read_
     if (!S_ISREG(info.st_mode))
         return ssld_fault_set(fault, SSLD_IO, "not a regular file");
     if (info.st_size > MOST_FILE_BYTES)
-        return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%lld bytes; an image file may have 2^30", (long long)info.st_size);
+        return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%lld bytes; an image file may have 2^30",
+                              (long long)info.st_size);
     *size = (size_t)info.st_size;
     if (*size > buffer->capacity) {
         size_t capacity = *size + *size / 2;

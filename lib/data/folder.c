@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* folder.c - dir:FOLDER, a folder for each class. Names that begin with a dot are passed over; folders inside a class are
- * entered unless they are symbolic links, which could lead round in circles. */
+/* folder.c - dir:FOLDER, a folder for each class. Names that begin with a dot are passed over; folders inside a class
+ * are entered unless they are symbolic links, which could lead round in circles. */
 #include "data/dataset.h"
 
 #include <dirent.h>
@@ -161,8 +161,8 @@ static ssld_status folder_open(ssld_dataset *dataset, const char *place, const s
         goto done;
     finds_sort(&classes);
     if (options->classes && classes.count > (size_t)options->classes) {
-        status = ssld_fail(dataset->context, SSLD_FORMAT, "%s: %zu folders, but the number of classes is %d", place, classes.count,
-                           options->classes);
+        status = ssld_fail(dataset->context, SSLD_FORMAT, "%s: %zu folders, but the number of classes is %d", place,
+                           classes.count, options->classes);
         goto done;
     }
     status = ssld_files_begin(&files, dataset, place, options);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* idx.c - idx:IMAGES[,LABELS], MNIST's format: a big-endian magic number 0x000008RR (unsigned bytes, RR dimensions), the
- * dimensions, then the bytes. Plain files stay mapped; gzip files are unpacked, never further than the header says. */
+/* idx.c - idx:IMAGES[,LABELS], MNIST's format: a big-endian magic number 0x000008RR (unsigned bytes, RR dimensions),
+ * the dimensions, then the bytes. Plain files stay mapped, gzip files are unpacked no further than the header says. */
 #include "data/dataset.h"
 
 #include <string.h>
@@ -41,16 +41,18 @@ static ssld_status read_header(ssld_context *context, struct idx_file *file, con
 {
     uint32_t magic = big_endian(bytes), expected = 0x800u | (uint32_t)file->dimensions;
     if (magic != expected)
-        return ssld_fail(context, SSLD_FORMAT, "%s: the magic number at offset 0 is 0x%08x, 0x%08x is expected; is this the "
-                         "IDX file of the %s?", file->path, (unsigned)magic, (unsigned)expected,
+        return ssld_fail(context, SSLD_FORMAT,
+                         "%s: the magic number at offset 0 is 0x%08x, not 0x%08x; is it the IDX file of the %s?",
+                         file->path, (unsigned)magic, (unsigned)expected,
                          file->dimensions == IMAGE_DIMENSIONS ? "images" : "labels");
     for (int i = 0; i < file->dimensions; i++)
         file->sizes[i] = big_endian(bytes + 4 + 4 * i);
     uint64_t pixels = 1;
     if (file->dimensions == IMAGE_DIMENSIONS) {
         if (!file->sizes[1] || !file->sizes[2] || file->sizes[1] > (uint64_t)SSLD_IMAGE_MOST_PIXELS / file->sizes[2])
-            return ssld_fail(context, SSLD_FORMAT, "%s: images of %llu x %llu pixels at offset 8; they may have 1 to 2^28",
-                             file->path, (unsigned long long)file->sizes[1], (unsigned long long)file->sizes[2]);
+            return ssld_fail(context, SSLD_FORMAT,
+                             "%s: images of %llu x %llu pixels at offset 8; they may have 1 to 2^28", file->path,
+                             (unsigned long long)file->sizes[1], (unsigned long long)file->sizes[2]);
         pixels = file->sizes[1] * file->sizes[2];
     }
     *whole = header_size(file) + file->sizes[0] * pixels; /* below 2^60 */
@@ -60,11 +62,12 @@ static ssld_status read_header(ssld_context *context, struct idx_file *file, con
 static ssld_status check_size(ssld_context *context, const struct idx_file *file, uint64_t size, uint64_t whole)
 {
     if (size < whole)
-        return ssld_fail(context, SSLD_FORMAT, "%s: the data ends at offset %llu, the header promises %llu bytes; fetch the file "
-                         "again", file->path, (unsigned long long)size, (unsigned long long)whole);
+        return ssld_fail(context, SSLD_FORMAT,
+                         "%s: the data ends at offset %llu, the header promises %llu bytes; fetch the file again",
+                         file->path, (unsigned long long)size, (unsigned long long)whole);
     if (size > whole)
-        return ssld_fail(context, SSLD_FORMAT, "%s: there is data behind offset %llu, where the header says it ends", file->path,
-                         (unsigned long long)whole);
+        return ssld_fail(context, SSLD_FORMAT, "%s: there is data behind offset %llu, where the header says it ends",
+                         file->path, (unsigned long long)whole);
     return SSLD_OK;
 }
 
@@ -207,8 +210,9 @@ static ssld_status read_labels(ssld_dataset *dataset, const char *path, const ch
     if (status)
         return status;
     if (file.sizes[0] != all) {
-        status = ssld_fail(context, SSLD_FORMAT, "%s: %llu labels, but %s has %llu images; they are not of one data set", path,
-                           (unsigned long long)file.sizes[0], images, (unsigned long long)all);
+        status =
+            ssld_fail(context, SSLD_FORMAT, "%s: %llu labels, but %s has %llu images; they are not of one data set",
+                      path, (unsigned long long)file.sizes[0], images, (unsigned long long)all);
         goto done;
     }
     labels = ssld_alloc(context, (size_t)all * sizeof *labels);

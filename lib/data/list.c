@@ -33,13 +33,16 @@ static bool read_label(const char *text, size_t length, int32_t classes, int32_t
     return true;
 }
 
-static ssld_status fail_label(ssld_context *context, struct list_line line, const char *label, size_t length, int32_t classes)
+static ssld_status fail_label(ssld_context *context, struct list_line line, const char *label, size_t length,
+                              int32_t classes)
 {
     if (classes)
-        return ssld_fail(context, SSLD_FORMAT, "%s:%llu: '%.*s' is not a label from 0 to %d; expected 'path label', or another "
-                         "number of classes", line.path, (unsigned long long)line.number, SHOWN(label, length), classes - 1);
-    return ssld_fail(context, SSLD_FORMAT, "%s:%llu: '%.*s' is not a label; expected 'path label', the label a whole number",
-                     line.path, (unsigned long long)line.number, SHOWN(label, length));
+        return ssld_fail(context, SSLD_FORMAT,
+                         "%s:%llu: '%.*s' is not a label from 0 to %d; expected 'path label', or more classes",
+                         line.path, (unsigned long long)line.number, SHOWN(label, length), classes - 1);
+    return ssld_fail(context, SSLD_FORMAT,
+                     "%s:%llu: '%.*s' is not a label; expected 'path label', the label a whole number", line.path,
+                     (unsigned long long)line.number, SHOWN(label, length));
 }
 
 /* Cut a line into path and label. *labelled: whether lines have labels, 1 or 0 once one has told, -1 before. */
@@ -58,14 +61,16 @@ static ssld_status read_line(ssld_context *context, struct list_line line, int32
     if (has_label && !read_label(line.text + behind, line.length - behind, classes, label))
         return fail_label(context, line, line.text + behind, line.length - behind, classes);
     if (*labelled >= 0 && has_label != *labelled)
-        return ssld_fail(context, SSLD_FORMAT, "%s:%llu: '%.*s' has %s label, but the lines before have %s; expected '%s'",
-                         line.path, number, SHOWN(line.text, line.length), has_label ? "a" : "no", has_label ? "none" : "one",
+        return ssld_fail(context, SSLD_FORMAT,
+                         "%s:%llu: '%.*s' has %s label, but the lines before have %s; expected '%s'", line.path, number,
+                         SHOWN(line.text, line.length), has_label ? "a" : "no", has_label ? "none" : "one",
                          has_label ? "path" : "path label");
     *labelled = has_label;
     while (*path && line.text[*path - 1] == ' ')
         --*path;
     if (!*path)
-        return ssld_fail(context, SSLD_FORMAT, "%s:%llu: no path before the label; expected 'path label'", line.path, number);
+        return ssld_fail(context, SSLD_FORMAT, "%s:%llu: no path before the label; expected 'path label'", line.path,
+                         number);
     return SSLD_OK;
 }
 
@@ -82,7 +87,8 @@ static ssld_status add_line(struct file_list *files, struct list_line line, int3
     if (ssld_files_full(files))
         return ssld_files_add(files, line.text, length, 0, label);
     if (!ssld_files_path(files->dataset->root, line.text, length, path))
-        return ssld_fail(context, SSLD_FORMAT, "%s:%llu: the path is longer than %d bytes", line.path, number, SSLD_MOST_PATH);
+        return ssld_fail(context, SSLD_FORMAT, "%s:%llu: the path is longer than %d bytes", line.path, number,
+                         SSLD_MOST_PATH);
     if (stat(path, &info))
         return ssld_fail(context, errno == ENOENT || errno == ENOTDIR ? SSLD_NOT_FOUND : SSLD_IO,
                          "%s:%llu: cannot find '%s'; is the root folder right?", line.path, number, path);

@@ -139,8 +139,8 @@ static ssld_status render_one(ssld_loader *loader, struct slot *slot, int32_t i,
     if (content.decoded)
         return ssld_view_draw_pixels(loader->spec, content.bytes, dataset->image, seed, sample, slot->views[i], dst,
                                      loader->view_floats, &slot->fault);
-    return ssld_view_draw(loader->spec, content.bytes, content.size, seed, sample, slot->views[i], dst, loader->view_floats,
-                          &slot->fault);
+    return ssld_view_draw(loader->spec, content.bytes, content.size, seed, sample, slot->views[i], dst,
+                          loader->view_floats, &slot->fault);
 }
 
 /* Without the lock. Stops at the first image that fails, and when nobody wants the batch any more. */
@@ -201,8 +201,9 @@ static ssld_status take_options(ssld_context *context, const ssld_loader_options
     };
     for (size_t i = 0; i < sizeof wholes / sizeof *wholes; i++)
         if (wholes[i].value < wholes[i].least || wholes[i].value > wholes[i].most)
-            return ssld_fail(context, SSLD_INVALID_ARGUMENT, "ssld_loader_create: options: %s is %d; it must be %d to %d",
-                             wholes[i].name, wholes[i].value, wholes[i].least, wholes[i].most);
+            return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                             "ssld_loader_create: options: %s is %d; it must be %d to %d", wholes[i].name,
+                             wholes[i].value, wholes[i].least, wholes[i].most);
     options->batch = options->batch ? options->batch : STANDARD_BATCH;
     options->threads = options->threads ? options->threads : ssld_context_threads(context);
     options->prefetch = options->prefetch ? options->prefetch : 2 + options->threads;
@@ -218,11 +219,13 @@ static ssld_status measure(ssld_loader *loader)
     bool drop = loader->options.last == SSLD_LAST_DROP;
     loader->batches = dataset->count / batch + (!drop && dataset->count % batch ? 1 : 0);
     if (!loader->batches)
-        return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT, "ssld_loader_create: options: batch is %d, but the data set has %llu "
-                         "samples and the last batch is to be dropped; make the batch smaller", loader->options.batch,
-                         (unsigned long long)dataset->count);
+        return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT,
+                         "ssld_loader_create: options: batch is %d, but the data set has %llu samples and the last "
+                         "batch is to be dropped; make the batch smaller",
+                         loader->options.batch, (unsigned long long)dataset->count);
     if (loader->options.order == SSLD_ORDER_SHUFFLED && dataset->count > SSLD_ORDER_MOST)
-        return ssld_fail(loader->context, SSLD_UNSUPPORTED, "ssld_loader_create: %llu samples cannot be shuffled; at most 2^32 - 1",
+        return ssld_fail(loader->context, SSLD_UNSUPPORTED,
+                         "ssld_loader_create: %llu samples cannot be shuffled; at most 2^32 - 1",
                          (unsigned long long)dataset->count);
     ssld_status status = ssld_view_spec_shape(loader->spec, dataset->image, loader->shape);
     loader->view_floats = (size_t)loader->shape[0] * (size_t)loader->shape[1] * (size_t)loader->shape[2];
@@ -281,8 +284,9 @@ static ssld_status start_threads(ssld_loader *loader)
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error)
-        return ssld_fail(loader->context, SSLD_OUT_OF_MEMORY, "ssld_loader_create: the system refuses prefetch thread %d of %d; ask "
-                         "for fewer", loader->started + 1, loader->options.threads);
+        return ssld_fail(loader->context, SSLD_OUT_OF_MEMORY,
+                         "ssld_loader_create: the system refuses prefetch thread %d of %d; ask for fewer",
+                         loader->started + 1, loader->options.threads);
     return SSLD_OK;
 }
 
@@ -366,7 +370,8 @@ static struct slot *find_ready(ssld_loader *loader, struct position position, in
     *held = 0;
     for (int32_t i = 0; i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
-        if (slot->state == SLOT_READY && slot->position.epoch == position.epoch && slot->position.number == position.number)
+        if (slot->state == SLOT_READY && slot->position.epoch == position.epoch &&
+            slot->position.number == position.number)
             return slot;
         *held += slot->state == SLOT_LENT;
     }
@@ -401,8 +406,10 @@ static ssld_status wait_for(ssld_loader *loader, struct slot **slot)
     int32_t held;
     while (!(*slot = find_ready(loader, loader->delivered, &held)) && !status) {
         if (held == loader->slot_count)
-            status = ssld_fail(loader->context, SSLD_INVALID_ARGUMENT, "ssld_loader_next: other batches hold all %d of the loader's; "
-                               "give one back or make prefetch larger", held);
+            status = ssld_fail(loader->context, SSLD_INVALID_ARGUMENT,
+                               "ssld_loader_next: other batches hold all %d of the loader's; give one back or make "
+                               "prefetch larger",
+                               held);
         else if (!(status = ssld_check_cancelled(loader->context))) {
             begin = begin > 0 ? begin : seconds_now();
             wait_a_little(loader);
@@ -465,7 +472,8 @@ ssld_status ssld_loader_next(ssld_loader *loader, ssld_batch *batch)
 ssld_status ssld_loader_seek(ssld_loader *loader, uint64_t epoch, uint64_t batch_number)
 {
     if (batch_number >= loader->batches || epoch == NO_EPOCH)
-        return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT, "ssld_loader_seek: batch %llu; an epoch has batches 0 to %llu",
+        return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT,
+                         "ssld_loader_seek: batch %llu; an epoch has batches 0 to %llu",
                          (unsigned long long)batch_number, (unsigned long long)loader->batches - 1);
     pthread_mutex_lock(&loader->lock);
     loader->delivered = loader->produced = (struct position){ epoch, batch_number };

@@ -127,12 +127,12 @@ static ssld_status check_head(ssld_context *context, const char *path, const str
     if (map->size < HEAD_FIXED + CHECKSUM_SIZE)
         return ssld_fail(context, SSLD_CORRUPT, "%s: cut off after %zu bytes; use an older checkpoint", path, map->size);
     if (get_u32(head + 8) != VERSION)
-        return ssld_fail(context, SSLD_FORMAT, "%s: a checkpoint of version %" PRIu32 ", this libssld reads version %d", path,
-                         get_u32(head + 8), VERSION);
+        return ssld_fail(context, SSLD_FORMAT, "%s: a checkpoint of version %" PRIu32 ", this libssld reads version %d",
+                         path, get_u32(head + 8), VERSION);
     uint64_t head_size = get_u64(head + 24), file_size = get_u64(head + 32);
     if (file_size != map->size)
-        return ssld_fail(context, SSLD_CORRUPT, "%s: %zu bytes long, its head says %" PRIu64 "; use an older checkpoint", path,
-                         map->size, file_size);
+        return ssld_fail(context, SSLD_CORRUPT, "%s: %zu bytes long, its head says %" PRIu64 "; use an older checkpoint",
+                         path, map->size, file_size);
     if (head_size < HEAD_FIXED + CHECKSUM_SIZE || head_size > map->size ||
         get_u64(head + head_size - CHECKSUM_SIZE) != ssld_checksum(head, head_size - CHECKSUM_SIZE))
         return ssld_fail(context, SSLD_CORRUPT, "%s: the head fails its checksum; use an older checkpoint", path);
@@ -165,7 +165,8 @@ static ssld_status check_tensors(ssld_context *context, const char *path, const 
     const char *name;
     for (uint32_t i = 0; i < stored; i++) {
         if (!next_entry(&next, limit, &count, &checksum, &length, &name) || count > (map->size - offset) / sizeof(float))
-            return ssld_fail(context, SSLD_CORRUPT, "%s: entry %" PRIu32 " of the head contradicts the file's size", path, i);
+            return ssld_fail(context, SSLD_CORRUPT, "%s: entry %" PRIu32 " of the head contradicts the file's size", path,
+                             i);
         if (i >= (uint32_t)tensor_count)
             return ssld_fail(context, SSLD_MISMATCH, "%s: made for another network: it also has '%.*s'", path, (int)length,
                              name);
@@ -184,9 +185,11 @@ static ssld_status check_tensors(ssld_context *context, const char *path, const 
         offset += count * sizeof(float);
     }
     if (stored < (uint32_t)tensor_count)
-        return ssld_fail(context, SSLD_MISMATCH, "%s: made for another network: it has no '%s'", path, tensors[stored].name);
+        return ssld_fail(context, SSLD_MISMATCH, "%s: made for another network: it has no '%s'", path,
+                         tensors[stored].name);
     if (offset != map->size)
-        return ssld_fail(context, SSLD_CORRUPT, "%s: the tensors end at %" PRIu64 ", the file at %zu", path, offset, map->size);
+        return ssld_fail(context, SSLD_CORRUPT, "%s: the tensors end at %" PRIu64 ", the file at %zu", path, offset,
+                         map->size);
     return SSLD_OK;
 }
 

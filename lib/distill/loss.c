@@ -144,8 +144,8 @@ static ssld_status fail_expected(const struct parser *parser, const char *expect
     if (!*parser->next)
         return ssld_fail(parser->context, SSLD_INVALID_ARGUMENT, "loss '%s': ends where %s was expected", parser->text,
                          expected);
-    return ssld_fail(parser->context, SSLD_INVALID_ARGUMENT, "loss '%s': '%.*s' stands where %s was expected", parser->text,
-                     word_length(parser), parser->next, expected);
+    return ssld_fail(parser->context, SSLD_INVALID_ARGUMENT, "loss '%s': '%.*s' stands where %s was expected",
+                     parser->text, word_length(parser), parser->next, expected);
 }
 
 /* Independent of the locale. Up to 18 digits count; with at most 15 and an ordinary exponent the result is the nearest
@@ -219,8 +219,8 @@ static ssld_status take_row(struct parser *parser, const struct ssld_loss_row **
             return SSLD_OK;
         }
     list_losses(known, sizeof known);
-    return ssld_fail(parser->context, SSLD_INVALID_ARGUMENT, "loss '%s': there is no loss '%.*s'; there are %s", parser->text,
-                     word_length(parser), parser->next, known);
+    return ssld_fail(parser->context, SSLD_INVALID_ARGUMENT, "loss '%s': there is no loss '%.*s'; there are %s",
+                     parser->text, word_length(parser), parser->next, known);
 }
 
 static ssld_status take_parameter(struct parser *parser, const struct ssld_loss_row *row, double *parameters)
@@ -356,8 +356,8 @@ static ssld_status fail_not_finite(ssld_context *context, int32_t row, int32_t c
                              "the loss is %g: the teacher's probability of class %" PRId32 " for view %" PRId32
                              " of the batch is %g; check the labels",
                              value, c, row, q[c]);
-    return ssld_fail(context, SSLD_NOT_FINITE, "the loss of view %" PRId32 " of the batch is %g; check the labels and weights",
-                     row, value);
+    return ssld_fail(context, SSLD_NOT_FINITE,
+                     "the loss of view %" PRId32 " of the batch is %g; check the labels and weights", row, value);
 }
 
 ssld_status ssld_loss_compute(ssld_context *context, const struct ssld_loss *loss, int32_t count, int32_t classes,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* activation.c - activations: a row each with value and derivative, and the operators made of them.
  *
- * They stand here as loops over floats of any layout; op_batch_norm.c uses the same rows inside its own loops, and inference
+ * They stand here as loops over floats of any layout; ssld_op_batch_norm.c uses the same rows inside its own loops, and inference
  * hands them to oneDNN as post-ops. */
 #include "engine/kernels.h"
 
@@ -40,7 +40,7 @@ MULTIVERSION static void backward_range(int32_t kind, float alpha, float beta, s
 /* Spread over threads in pieces that fit into a first-level cache. */
 #define PIECE 4096
 
-void activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst)
+void ssld_activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst)
 {
     int64_t pieces = (int64_t)((count + PIECE - 1) / PIECE);
     #pragma omp parallel for
@@ -50,7 +50,7 @@ void activation_forward(const struct ssld_activation *activation, size_t count, 
     }
 }
 
-void activation_backward(const struct ssld_activation *activation, size_t count, const float *src, const float *diff_dst,
+void ssld_activation_backward(const struct ssld_activation *activation, size_t count, const float *src, const float *diff_dst,
                          float *diff_src)
 {
     int64_t pieces = (int64_t)((count + PIECE - 1) / PIECE);
@@ -62,7 +62,7 @@ void activation_backward(const struct ssld_activation *activation, size_t count,
     }
 }
 
-float activation_of_zero(const struct ssld_activation *activation)
+float ssld_activation_of_zero(const struct ssld_activation *activation)
 {
     float zero = 0;
     if (activation->kind != SSLD_OP_IDENTITY)
@@ -70,7 +70,7 @@ float activation_of_zero(const struct ssld_activation *activation)
     return zero;
 }
 
-void zero_padding(const struct planes *planes, float *data)
+void ssld_zero_padding(const struct planes *planes, float *data)
 {
     int64_t used = planes->channels % planes->b, hw = planes->h * planes->w;
     if (!used)
@@ -85,7 +85,7 @@ void zero_padding(const struct planes *planes, float *data)
 
 /* -- Post-ops ----------------------------------------------------------------------------------------------------- */
 
-void activation_post_ops(const struct ssld_activation *activation, struct ssld_dnnl_post_ops *post_ops)
+void ssld_activation_post_ops(const struct ssld_activation *activation, struct ssld_dnnl_post_ops *post_ops)
 {
     float alpha = activation->alpha, beta = activation->beta;
     *post_ops = (struct ssld_dnnl_post_ops){ .count = 1 };
@@ -116,27 +116,27 @@ void activation_post_ops(const struct ssld_activation *activation, struct ssld_d
 
 static ssld_status prepare(struct ssld_plan *plan, struct step *step)
 {
-    tensor_set_planes(step_dst(plan, step), step_src(plan, step, 0)->planes);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), ssld_step_src(plan, step, 0)->planes);
     return SSLD_OK;
 }
 
 static ssld_status forward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     struct ssld_activation activation = ssld_node_as_activation(step->node);
-    activation_forward(&activation, src->bytes / sizeof(float), src->data, dst->data);
-    if (activation_of_zero(&activation) != 0)
-        zero_padding(&dst->planes, dst->data);
+    ssld_activation_forward(&activation, src->bytes / sizeof(float), src->data, dst->data);
+    if (ssld_activation_of_zero(&activation) != 0)
+        ssld_zero_padding(&dst->planes, dst->data);
     return SSLD_OK;
 }
 
 static ssld_status backward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     struct ssld_activation activation = ssld_node_as_activation(step->node);
-    float *diff_src = step_diff_src(plan, step, 0);
+    float *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
-        activation_backward(&activation, src->bytes / sizeof(float), src->data, dst->diff, diff_src);
+        ssld_activation_backward(&activation, src->bytes / sizeof(float), src->data, dst->diff, diff_src);
     return SSLD_OK;
 }
 
@@ -144,8 +144,8 @@ static ssld_status backward(struct ssld_plan *plan, struct step *step)
     const struct engine_op name = { .kind = operator, .backward_reads = READS_SRC, .prepare = prepare, \
                                     .forward = forward, .backward = backward }
 
-ACTIVATION(op_relu, SSLD_OP_RELU);
-ACTIVATION(op_clip, SSLD_OP_CLIP);
-ACTIVATION(op_hard_swish, SSLD_OP_HARD_SWISH);
-ACTIVATION(op_hard_sigmoid, SSLD_OP_HARD_SIGMOID);
-ACTIVATION(op_sigmoid, SSLD_OP_SIGMOID);
+ACTIVATION(ssld_op_relu, SSLD_OP_RELU);
+ACTIVATION(ssld_op_clip, SSLD_OP_CLIP);
+ACTIVATION(ssld_op_hard_swish, SSLD_OP_HARD_SWISH);
+ACTIVATION(ssld_op_hard_sigmoid, SSLD_OP_HARD_SIGMOID);
+ACTIVATION(ssld_op_sigmoid, SSLD_OP_SIGMOID);

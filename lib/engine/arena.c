@@ -40,7 +40,7 @@ static size_t lowest_gap(const struct lifetime *blocks, const int32_t *order, in
     return offset;
 }
 
-size_t arena_place(struct lifetime *blocks, int32_t count, int32_t *order)
+size_t ssld_arena_place(struct lifetime *blocks, int32_t count, int32_t *order)
 {
     size_t size = 0;
     for (int32_t i = 0; i < count; i++)

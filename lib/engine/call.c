@@ -4,19 +4,19 @@
 
 #include <stdio.h>
 
-ssld_status step_fail(struct ssld_plan *plan, const struct step *step, dnnl_status_t status, const char *direction)
+ssld_status ssld_step_fail(struct ssld_plan *plan, const struct step *step, dnnl_status_t status, const char *direction)
 {
     char what[256];
     snprintf(what, sizeof what, "%s '%s', %s", ssld_ops[step->node->kind].name, step->node->name, direction);
     return ssld_dnnl_fail(&plan->dnnl, status, what);
 }
 
-void call_made(struct ssld_plan *plan, const struct call *call)
+void ssld_call_made(struct ssld_plan *plan, const struct call *call)
 {
-    plan_need(&plan->scratchpad_bytes, call->primitive.scratchpad);
+    ssld_plan_need(&plan->scratchpad_bytes, call->primitive.scratchpad);
 }
 
-ssld_status call_bind(struct ssld_plan *plan, struct call *call, int argument, dnnl_query_t what, int index, float *handle)
+ssld_status ssld_call_bind(struct ssld_plan *plan, struct call *call, int argument, dnnl_query_t what, int index, float *handle)
 {
     ssld_md *md = NULL;
     dnnl_memory_t memory = NULL;
@@ -29,19 +29,19 @@ ssld_status call_bind(struct ssld_plan *plan, struct call *call, int argument, d
     return status;
 }
 
-ssld_status call_bind_scratchpad(struct ssld_plan *plan, struct call *call)
+ssld_status ssld_call_bind_scratchpad(struct ssld_plan *plan, struct call *call)
 {
-    return call_bind(plan, call, DNNL_ARG_SCRATCHPAD, dnnl_query_scratchpad_md, 0, (float *)plan->scratchpad);
+    return ssld_call_bind(plan, call, DNNL_ARG_SCRATCHPAD, dnnl_query_scratchpad_md, 0, (float *)plan->scratchpad);
 }
 
-ssld_status call_run(struct ssld_plan *plan, const struct step *step, const struct call *call, const char *direction)
+ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, const struct call *call, const char *direction)
 {
     dnnl_status_t status =
         dnnl_primitive_execute(call->primitive.primitive, plan->dnnl.stream, call->count, call->arguments);
-    return status == dnnl_success ? SSLD_OK : step_fail(plan, step, status, direction);
+    return status == dnnl_success ? SSLD_OK : ssld_step_fail(plan, step, status, direction);
 }
 
-void call_release(struct call *call)
+void ssld_call_release(struct call *call)
 {
     for (int32_t i = 0; i < call->count; i++)
         dnnl_memory_destroy(call->arguments[i].memory);

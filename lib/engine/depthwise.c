@@ -117,7 +117,7 @@ static int64_t image_groups(const struct planes *src)
     return groups < src->n ? groups : src->n;
 }
 
-size_t depthwise_partial_bytes(const struct planes *src, const struct ssld_window *window)
+size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct ssld_window *window)
 {
     return (size_t)(image_groups(src) * src->blocks * window->kernel[0] * window->kernel[1] * src->b) * sizeof(float);
 }
@@ -139,7 +139,7 @@ static void kernel_of_image(const struct planes *src, const struct planes *dst, 
     }
 }
 
-void depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
+void ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
                                 const float *src_data, const float *diff_dst, float *partial, float *diff_weights)
 {
     int64_t groups = image_groups(src), kernel = window->kernel[0] * window->kernel[1] * src->b;

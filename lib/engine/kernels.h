@@ -103,21 +103,21 @@ ALWAYS_INLINE float activation_slope(int32_t kind, float x, float alpha, float b
 
 /* -- Activations: dst = act(src) and diff_src = diff_dst * act'(src) over count floats; src may be dst ------------------ */
 
-void  activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst);
-void  activation_backward(const struct ssld_activation *activation, size_t count, const float *src, const float *diff_dst,
+void  ssld_activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst);
+void  ssld_activation_backward(const struct ssld_activation *activation, size_t count, const float *src, const float *diff_dst,
                           float *diff_src);
-float activation_of_zero(const struct ssld_activation *activation);
-void  activation_post_ops(const struct ssld_activation *activation, struct ssld_dnnl_post_ops *post_ops);
+float ssld_activation_of_zero(const struct ssld_activation *activation);
+void  ssld_activation_post_ops(const struct ssld_activation *activation, struct ssld_dnnl_post_ops *post_ops);
 
 /* Zero the padding lanes of the last block, for kernels that may have written others there. */
-void zero_padding(const struct planes *planes, float *data);
+void ssld_zero_padding(const struct planes *planes, float *data);
 
 /* -- Depthwise convolution ---------------------------------------------------------------------------------------- */
 
 /* diff_weights (C/b, KH, KW, b) from src (N, C/b, H, W, b) and diff_dst (N, C/b, OH, OW, b). `partial` has room for
- * depthwise_partial_bytes(). Why our own: oneDNN's covers 3x3 well, 5x5 takes 100 times as long as it should. */
-size_t depthwise_partial_bytes(const struct planes *src, const struct ssld_window *window);
-void   depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
+ * ssld_depthwise_partial_bytes(). Why our own: oneDNN's covers 3x3 well, 5x5 takes 100 times as long as it should. */
+size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct ssld_window *window);
+void   ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
                                   const float *src_data, const float *diff_dst, float *partial, float *diff_weights);
 
 #endif

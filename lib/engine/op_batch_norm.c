@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* op_batch_norm.c - batch norm with its activation, in the fewest passes over memory. Shapes: src, dst (N, C/b, HW, b);
+/* ssld_op_batch_norm.c - batch norm with its activation, in the fewest passes over memory. Shapes: src, dst (N, C/b, HW, b);
  * scale, shift, mean, variance (C).
  *
  *   x^ = (src - mean) * inv_std        y = scale * x^ + shift        dst = act(y)
@@ -120,7 +120,7 @@ MULTIVERSION static void diff_src_pass(int64_t b, const struct ssld_activation *
 
 static ssld_status batch_norm_prepare(struct ssld_plan *plan, struct step *step)
 {
-    const struct planes *planes = &step_src(plan, step, 0)->planes;
+    const struct planes *planes = &ssld_step_src(plan, step, 0)->planes;
     struct batch_norm *norm = ssld_alloc_zero(plan->context, 1, sizeof *norm);
     step->state = norm;
     if (!norm)
@@ -134,13 +134,13 @@ static ssld_status batch_norm_prepare(struct ssld_plan *plan, struct step *step)
     norm->factor = norm->variance + norm->lanes;
     norm->offset = norm->factor + norm->lanes;
 
-    tensor_set_planes(step_dst(plan, step), *planes);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), *planes);
     /* Sums of two kinds for each image and channel; backward's slope and constant for each channel behind them. */
-    plan_need(&plan->partial_bytes, (size_t)(planes->n * norm->lanes) * 2 * sizeof(double) +
+    ssld_plan_need(&plan->partial_bytes, (size_t)(planes->n * norm->lanes) * 2 * sizeof(double) +
                                         (size_t)norm->lanes * 2 * sizeof(float));
     ssld_status status = SSLD_OK;
     for (int32_t input = 1; !status && input <= 4; input++)
-        status = plan_add_vector(plan, step, input);
+        status = ssld_plan_add_vector(plan, step, input);
     return status;
 }
 
@@ -185,14 +185,14 @@ static void take_batch_statistics(struct ssld_plan *plan, const struct planes *p
 static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
 {
     struct batch_norm *norm = step->state;
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     const struct planes *planes = &src->planes;
     const struct ssld_activation *activation = &step->node->activation;
-    const float *scale = step_parameter(plan, step, 1)->value, *shift = step_parameter(plan, step, 2)->value;
+    const float *scale = ssld_step_parameter(plan, step, 1)->value, *shift = ssld_step_parameter(plan, step, 2)->value;
     int64_t hw = planes->h * planes->w, blocks = planes->n * planes->blocks;
     bool running = plan->options.mode == SSLD_PLAN_EVAL;
-    const float *mean = running ? step_parameter(plan, step, 3)->value : norm->mean;
-    const float *variance = running ? step_parameter(plan, step, 4)->value : norm->variance;
+    const float *mean = running ? ssld_step_parameter(plan, step, 3)->value : norm->mean;
+    const float *variance = running ? ssld_step_parameter(plan, step, 4)->value : norm->variance;
 
     if (!running)
         take_batch_statistics(plan, planes, src->data, norm);
@@ -207,8 +207,8 @@ static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
         int64_t lane = i % planes->blocks * planes->b, at = i * hw * planes->b;
         apply(planes->b, activation, hw, norm->factor + lane, norm->offset + lane, src->data + at, dst->data + at);
     }
-    if (activation_of_zero(activation) != 0)
-        zero_padding(planes, dst->data);
+    if (ssld_activation_of_zero(activation) != 0)
+        ssld_zero_padding(planes, dst->data);
     return SSLD_OK;
 }
 
@@ -220,11 +220,11 @@ static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
 static ssld_status batch_norm_backward(struct ssld_plan *plan, struct step *step)
 {
     struct batch_norm *norm = step->state;
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     const struct planes *planes = &src->planes;
     const struct ssld_activation *activation = &step->node->activation;
-    float *diff_scale = step_parameter(plan, step, 1)->diff, *diff_shift = step_parameter(plan, step, 2)->diff;
-    float *diff_src = step_diff_src(plan, step, 0);
+    float *diff_scale = ssld_step_parameter(plan, step, 1)->diff, *diff_shift = ssld_step_parameter(plan, step, 2)->diff;
+    float *diff_src = ssld_step_diff_src(plan, step, 0);
     int64_t hw = planes->h * planes->w, blocks = planes->n * planes->blocks;
     double *partial = (double *)plan->partial, count = (double)(planes->n * hw);
     float *slope = (float *)(partial + blocks * 2 * planes->b), *constant = slope + norm->lanes;
@@ -270,7 +270,7 @@ void ssld_plan_update_statistics(struct ssld_plan *plan)
         if (step->node->kind != SSLD_OP_BATCH_NORM)
             continue;
         const struct batch_norm *norm = step->state;
-        struct ssld_parameter *mean = step_parameter(plan, step, 3), *variance = step_parameter(plan, step, 4);
+        struct ssld_parameter *mean = ssld_step_parameter(plan, step, 3), *variance = ssld_step_parameter(plan, step, 4);
         float keep = step->node->attributes.momentum;
         for (int64_t c = 0; c < mean->elements; c++) {
             mean->value[c] = keep * mean->value[c] + (1 - keep) * norm->mean[c];
@@ -279,7 +279,7 @@ void ssld_plan_update_statistics(struct ssld_plan *plan)
     }
 }
 
-const struct engine_op op_batch_norm = {
+const struct engine_op ssld_op_batch_norm = {
     .kind = SSLD_OP_BATCH_NORM,
     .backward_reads = READS_SRC,
     .prepare = batch_norm_prepare,

@@ -5,7 +5,7 @@
 /* Both inputs must stand in memory alike. */
 static ssld_status check_layout(struct ssld_plan *plan, const struct step *step)
 {
-    const struct planes *a = &step_src(plan, step, 0)->planes, *b = &step_src(plan, step, 1)->planes;
+    const struct planes *a = &ssld_step_src(plan, step, 0)->planes, *b = &ssld_step_src(plan, step, 1)->planes;
     if (a->b == b->b && a->blocks == b->blocks)
         return SSLD_OK;
     return ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s '%s': one input is the image itself, the other a layer's output",
@@ -16,14 +16,14 @@ static ssld_status check_layout(struct ssld_plan *plan, const struct step *step)
 
 static ssld_status add_prepare(struct ssld_plan *plan, struct step *step)
 {
-    tensor_set_planes(step_dst(plan, step), step_src(plan, step, 0)->planes);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), ssld_step_src(plan, step, 0)->planes);
     return check_layout(plan, step);
 }
 
 static ssld_status add_forward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *dst = step_dst(plan, step);
-    const float *a = step_src(plan, step, 0)->data, *b = step_src(plan, step, 1)->data;
+    struct tensor *dst = ssld_step_dst(plan, step);
+    const float *a = ssld_step_src(plan, step, 0)->data, *b = ssld_step_src(plan, step, 1)->data;
     int64_t count = (int64_t)(dst->bytes / sizeof(float));
     float *sum = dst->data;
     if (step->node->activation.kind == SSLD_OP_RELU) {
@@ -36,9 +36,9 @@ static ssld_status add_forward(struct ssld_plan *plan, struct step *step)
     for (int64_t i = 0; i < count; i++)
         sum[i] = a[i] + b[i];
     if (step->node->activation.kind != SSLD_OP_IDENTITY) {
-        activation_forward(&step->node->activation, (size_t)count, sum, sum);
-        if (activation_of_zero(&step->node->activation) != 0)
-            zero_padding(&dst->planes, sum);
+        ssld_activation_forward(&step->node->activation, (size_t)count, sum, sum);
+        if (ssld_activation_of_zero(&step->node->activation) != 0)
+            ssld_zero_padding(&dst->planes, sum);
     }
     return SSLD_OK;
 }
@@ -46,12 +46,12 @@ static ssld_status add_forward(struct ssld_plan *plan, struct step *step)
 /* diff_a = diff_b = diff_dst * act'; training fuses only ReLU, whose slope shows in dst. */
 static ssld_status add_backward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *dst = step_dst(plan, step);
+    struct tensor *dst = ssld_step_dst(plan, step);
     const float *diff = dst->diff, *sum = dst->data;
     int64_t count = (int64_t)(dst->bytes / sizeof(float));
     bool relu = step->node->activation.kind == SSLD_OP_RELU;
     for (int32_t input = 0; input < 2; input++) {
-        float *diff_src = step_diff_src(plan, step, input);
+        float *diff_src = ssld_step_diff_src(plan, step, input);
         if (!diff_src)
             continue;
         #pragma omp parallel for simd
@@ -61,7 +61,7 @@ static ssld_status add_backward(struct ssld_plan *plan, struct step *step)
     return SSLD_OK;
 }
 
-const struct engine_op op_add = {
+const struct engine_op ssld_op_add = {
     .kind = SSLD_OP_ADD,
     .backward_reads = READS_DST,
     .prepare = add_prepare,
@@ -73,7 +73,7 @@ const struct engine_op op_add = {
 
 static ssld_status mul_prepare(struct ssld_plan *plan, struct step *step)
 {
-    tensor_set_planes(step_dst(plan, step), step_src(plan, step, 0)->planes);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), ssld_step_src(plan, step, 0)->planes);
     return check_layout(plan, step);
 }
 
@@ -110,8 +110,8 @@ static void mul(const struct tensor *first, const struct tensor *second, const f
 
 static ssld_status mul_forward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *x = step_src(plan, step, 0), *s = step_src(plan, step, 1);
-    mul(x, s, x->data, s->data, step_dst(plan, step)->data);
+    struct tensor *x = ssld_step_src(plan, step, 0), *s = ssld_step_src(plan, step, 1);
+    mul(x, s, x->data, s->data, ssld_step_dst(plan, step)->data);
     return SSLD_OK;
 }
 
@@ -133,9 +133,9 @@ MULTIVERSION static void mul_sum_of_block(int64_t b, int64_t hw, const float *x,
 
 static ssld_status mul_backward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *x = step_src(plan, step, 0), *s = step_src(plan, step, 1), *dst = step_dst(plan, step);
+    struct tensor *x = ssld_step_src(plan, step, 0), *s = ssld_step_src(plan, step, 1), *dst = ssld_step_dst(plan, step);
     int64_t b = x->planes.b, hw = positions(x), blocks = x->planes.n * x->planes.blocks;
-    float *diff_x = step_diff_src(plan, step, 0), *diff_s = step_diff_src(plan, step, 1);
+    float *diff_x = ssld_step_diff_src(plan, step, 0), *diff_s = ssld_step_diff_src(plan, step, 1);
     if (diff_x)
         mul(x, s, dst->diff, s->data, diff_x);
     if (diff_s && positions(s) == hw)
@@ -148,7 +148,7 @@ static ssld_status mul_backward(struct ssld_plan *plan, struct step *step)
     return SSLD_OK;
 }
 
-const struct engine_op op_mul = {
+const struct engine_op ssld_op_mul = {
     .kind = SSLD_OP_MUL,
     .backward_reads = READS_SRC,
     .prepare = mul_prepare,
@@ -160,7 +160,7 @@ const struct engine_op op_mul = {
 
 static ssld_status scale_prepare(struct ssld_plan *plan, struct step *step)
 {
-    tensor_set_planes(step_dst(plan, step), step_src(plan, step, 0)->planes);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), ssld_step_src(plan, step, 0)->planes);
     return SSLD_OK;
 }
 
@@ -174,21 +174,21 @@ static void scale(float factor, size_t bytes, const float *src, float *dst)
 
 static ssld_status scale_forward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *src = step_src(plan, step, 0);
-    scale(step->node->attributes.scale, src->bytes, src->data, step_dst(plan, step)->data);
+    struct tensor *src = ssld_step_src(plan, step, 0);
+    scale(step->node->attributes.scale, src->bytes, src->data, ssld_step_dst(plan, step)->data);
     return SSLD_OK;
 }
 
 static ssld_status scale_backward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *dst = step_dst(plan, step);
-    float *diff_src = step_diff_src(plan, step, 0);
+    struct tensor *dst = ssld_step_dst(plan, step);
+    float *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
         scale(step->node->attributes.scale, dst->bytes, dst->diff, diff_src);
     return SSLD_OK;
 }
 
-const struct engine_op op_scale = {
+const struct engine_op ssld_op_scale = {
     .kind = SSLD_OP_SCALE,
     .prepare = scale_prepare,
     .forward = scale_forward,

@@ -23,9 +23,9 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, boo
                                : plan->block == 16 ? dnnl_Goihw16g
                                : plan->block == 8  ? dnnl_Goihw8g
                                                    : dnnl_goihw;
-    ssld_status status = planes_md(plan, &step_src(plan, step, 0)->planes, false, &d->src);
+    ssld_status status = ssld_planes_md(plan, &ssld_step_src(plan, step, 0)->planes, false, &d->src);
     if (!status)
-        status = planes_md(plan, &step_dst(plan, step)->planes, false, &d->dst);
+        status = ssld_planes_md(plan, &ssld_step_dst(plan, step)->planes, false, &d->dst);
     if (!status)
         status = ssld_md_create(&plan->dnnl, ndims, weights, groups ? dnnl_goihw : dnnl_oihw, &d->weights_plain);
     if (!status)
@@ -42,24 +42,24 @@ static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, st
 {
     const struct ssld_window *window = &step->node->attributes.window;
     struct ssld_dnnl_post_ops post_ops;
-    activation_post_ops(&step->node->activation, &post_ops);
+    ssld_activation_post_ops(&step->node->activation, &post_ops);
     dnnl_prop_kind_t propagation = plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference;
     dnnl_status_t created = ssld_convolution_forward(&plan->dnnl, propagation, d->src, d->weights_any, d->bias, d->dst, window,
                                                      &post_ops, &conv->calls.forward.primitive);
     if (created != dnnl_success)
-        return step_fail(plan, step, created, "forward");
-    call_made(plan, &conv->calls.forward);
+        return ssld_step_fail(plan, step, created, "forward");
+    ssld_call_made(plan, &conv->calls.forward);
     ssld_log(plan->context, SSLD_LOG_INFO, "Conv '%s' forward: %s", step->node->name,
              ssld_primitive_name(&conv->calls.forward.primitive));
 
     ssld_md *layout = NULL;
     ssld_status status = ssld_md_of(&plan->dnnl, &conv->calls.forward.primitive, dnnl_query_weights_md, 0, &layout);
     if (!status) {
-        status = plan_add_weights(plan, step, 1, d->weights_plain, layout);
+        status = ssld_plan_add_weights(plan, step, 1, d->weights_plain, layout);
         d->weights_plain = NULL; /* the plan's now, whatever it answered */
     }
     if (!status && d->bias)
-        status = plan_add_vector(plan, step, 2);
+        status = ssld_plan_add_vector(plan, step, 2);
     return status;
 }
 
@@ -67,42 +67,42 @@ static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, s
                                     const struct weighted_descriptors *d)
 {
     const struct ssld_window *window = &step->node->attributes.window;
-    const struct planes *src = &step_src(plan, step, 0)->planes;
+    const struct planes *src = &ssld_step_src(plan, step, 0)->planes;
     dnnl_status_t created = dnnl_success;
     ssld_status status = SSLD_OK;
-    if (step_src(plan, step, 0)->wants_diff) {
+    if (ssld_step_src(plan, step, 0)->wants_diff) {
         created = ssld_convolution_backward_data(&plan->dnnl, d->src, d->weights_any, d->dst, window,
                                                  &conv->calls.forward.primitive, &conv->calls.backward_data.primitive);
         if (created != dnnl_success)
-            return step_fail(plan, step, created, "backward data");
-        call_made(plan, &conv->calls.backward_data);
-        status = weighted_prepare_reorder_weights(plan, step, &conv->calls);
+            return ssld_step_fail(plan, step, created, "backward data");
+        ssld_call_made(plan, &conv->calls.backward_data);
+        status = ssld_weighted_prepare_reorder_weights(plan, step, &conv->calls);
     }
     if (status)
         return status;
     if (conv->depthwise) {
-        plan_need(&plan->partial_bytes, depthwise_partial_bytes(src, &step->node->attributes.window));
+        ssld_plan_need(&plan->partial_bytes, ssld_depthwise_partial_bytes(src, &step->node->attributes.window));
         return SSLD_OK;
     }
     created = ssld_convolution_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst, window,
                                                 &conv->calls.forward.primitive, &conv->calls.backward_weights.primitive);
     if (created != dnnl_success)
-        return step_fail(plan, step, created, "backward weights");
-    call_made(plan, &conv->calls.backward_weights);
-    return weighted_prepare_reorder_diff(plan, step, &conv->calls);
+        return ssld_step_fail(plan, step, created, "backward weights");
+    ssld_call_made(plan, &conv->calls.backward_weights);
+    return ssld_weighted_prepare_reorder_diff(plan, step, &conv->calls);
 }
 
 static ssld_status convolution_prepare(struct ssld_plan *plan, struct step *step)
 {
     const struct ssld_node *node = step->node;
     const struct ssld_value *weights = &plan->graph->values[node->inputs[1]];
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     struct weighted_descriptors d = { 0 };
     struct convolution *conv = ssld_alloc_zero(plan->context, 1, sizeof *conv);
     step->state = conv;
     if (!conv)
         return ssld_fail_memory(plan->context, "a convolution", sizeof *conv);
-    tensor_set_planes(dst, planes_of_value(plan, &plan->graph->values[node->output]));
+    ssld_tensor_set_planes(dst, ssld_planes_of_value(plan, &plan->graph->values[node->output]));
     /* Ours reads and writes one block width, adds no bias, and wants each output to have an input of its own. */
     conv->depthwise = node->attributes.group > 1 && node->attributes.group == src->planes.channels &&
                       weights->dims[0] == weights->dims[1] * node->attributes.group && src->planes.b == dst->planes.b &&
@@ -112,7 +112,7 @@ static ssld_status convolution_prepare(struct ssld_plan *plan, struct step *step
         status = prepare_forward(plan, step, conv, &d);
     if (!status && dst->wants_diff)
         status = prepare_backward(plan, step, conv, &d);
-    weighted_release_descriptors(plan, &d);
+    ssld_weighted_release_descriptors(plan, &d);
     return status;
 }
 
@@ -121,33 +121,33 @@ static ssld_status convolution_prepare(struct ssld_plan *plan, struct step *step
 static ssld_status convolution_bind(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
-    return weighted_bind(plan, step, &conv->calls);
+    return ssld_weighted_bind(plan, step, &conv->calls);
 }
 
 static ssld_status convolution_forward(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
-    return call_run(plan, step, &conv->calls.forward, "forward");
+    return ssld_call_run(plan, step, &conv->calls.forward, "forward");
 }
 
 static ssld_status convolution_backward(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     if (conv->depthwise)
-        depthwise_backward_weights(&src->planes, &dst->planes, &step->node->attributes.window, src->data, dst->diff,
-                                   plan->partial, step_parameter(plan, step, 1)->diff);
-    return weighted_backward(plan, step, &conv->calls);
+        ssld_depthwise_backward_weights(&src->planes, &dst->planes, &step->node->attributes.window, src->data, dst->diff,
+                                   plan->partial, ssld_step_parameter(plan, step, 1)->diff);
+    return ssld_weighted_backward(plan, step, &conv->calls);
 }
 
 static void convolution_release(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
     (void)plan;
-    weighted_release(&conv->calls);
+    ssld_weighted_release(&conv->calls);
 }
 
-const struct engine_op op_convolution = {
+const struct engine_op ssld_op_convolution = {
     .kind = SSLD_OP_CONV,
     .backward_reads = READS_SRC,
     .prepare = convolution_prepare,

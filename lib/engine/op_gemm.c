@@ -7,9 +7,9 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, str
 {
     const struct ssld_node *node = step->node;
     const int64_t *dims = plan->graph->values[node->inputs[1]].dims;
-    ssld_status status = planes_md(plan, &step_src(plan, step, 0)->planes, true, &d->src);
+    ssld_status status = ssld_planes_md(plan, &ssld_step_src(plan, step, 0)->planes, true, &d->src);
     if (!status)
-        status = planes_md(plan, &step_dst(plan, step)->planes, true, &d->dst);
+        status = ssld_planes_md(plan, &ssld_step_dst(plan, step)->planes, true, &d->dst);
     if (!status)
         status = ssld_md_create(&plan->dnnl, 2, dims, dnnl_oi, &d->weights_plain);
     if (!status)
@@ -22,21 +22,21 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, str
 static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, struct weighted *calls, struct weighted_descriptors *d)
 {
     struct ssld_dnnl_post_ops post_ops;
-    activation_post_ops(&step->node->activation, &post_ops);
+    ssld_activation_post_ops(&step->node->activation, &post_ops);
     dnnl_prop_kind_t propagation = plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference;
     dnnl_status_t created = ssld_inner_product_forward(&plan->dnnl, propagation, d->src, d->weights_any, d->bias, d->dst,
                                                        &post_ops, &calls->forward.primitive);
     if (created != dnnl_success)
-        return step_fail(plan, step, created, "forward");
-    call_made(plan, &calls->forward);
+        return ssld_step_fail(plan, step, created, "forward");
+    ssld_call_made(plan, &calls->forward);
     ssld_md *layout = NULL;
     ssld_status status = ssld_md_of(&plan->dnnl, &calls->forward.primitive, dnnl_query_weights_md, 0, &layout);
     if (!status) {
-        status = plan_add_weights(plan, step, 1, d->weights_plain, layout);
+        status = ssld_plan_add_weights(plan, step, 1, d->weights_plain, layout);
         d->weights_plain = NULL; /* the plan's now, whatever it answered */
     }
     if (!status && d->bias)
-        status = plan_add_vector(plan, step, 2);
+        status = ssld_plan_add_vector(plan, step, 2);
     return status;
 }
 
@@ -44,13 +44,13 @@ static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, s
                                     const struct weighted_descriptors *d)
 {
     ssld_status status = SSLD_OK;
-    if (step_src(plan, step, 0)->wants_diff) {
+    if (ssld_step_src(plan, step, 0)->wants_diff) {
         dnnl_status_t created = ssld_inner_product_backward_data(&plan->dnnl, d->src, d->weights_any, d->dst,
                                                                  &calls->forward.primitive, &calls->backward_data.primitive);
         if (created != dnnl_success)
-            return step_fail(plan, step, created, "backward data");
-        call_made(plan, &calls->backward_data);
-        status = weighted_prepare_reorder_weights(plan, step, calls);
+            return ssld_step_fail(plan, step, created, "backward data");
+        ssld_call_made(plan, &calls->backward_data);
+        status = ssld_weighted_prepare_reorder_weights(plan, step, calls);
     }
     if (status)
         return status;
@@ -58,52 +58,52 @@ static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, s
                                                                 &calls->forward.primitive,
                                                                 &calls->backward_weights.primitive);
     if (created != dnnl_success)
-        return step_fail(plan, step, created, "backward weights");
-    call_made(plan, &calls->backward_weights);
-    return weighted_prepare_reorder_diff(plan, step, calls);
+        return ssld_step_fail(plan, step, created, "backward weights");
+    ssld_call_made(plan, &calls->backward_weights);
+    return ssld_weighted_prepare_reorder_diff(plan, step, calls);
 }
 
 static ssld_status inner_product_prepare(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *dst = step_dst(plan, step);
+    struct tensor *dst = ssld_step_dst(plan, step);
     struct weighted_descriptors d = { 0 };
     struct weighted *calls = ssld_alloc_zero(plan->context, 1, sizeof *calls);
     step->state = calls;
     if (!calls)
         return ssld_fail_memory(plan->context, "a fully connected layer", sizeof *calls);
-    tensor_set_planes(dst, planes_of_value(plan, &plan->graph->values[step->node->output]));
+    ssld_tensor_set_planes(dst, ssld_planes_of_value(plan, &plan->graph->values[step->node->output]));
     ssld_status status = describe(plan, step, &d);
     if (!status)
         status = prepare_forward(plan, step, calls, &d);
     if (!status && dst->wants_diff)
         status = prepare_backward(plan, step, calls, &d);
-    weighted_release_descriptors(plan, &d);
+    ssld_weighted_release_descriptors(plan, &d);
     return status;
 }
 
 static ssld_status inner_product_bind(struct ssld_plan *plan, struct step *step)
 {
-    return weighted_bind(plan, step, step->state);
+    return ssld_weighted_bind(plan, step, step->state);
 }
 
 static ssld_status inner_product_forward(struct ssld_plan *plan, struct step *step)
 {
     struct weighted *calls = step->state;
-    return call_run(plan, step, &calls->forward, "forward");
+    return ssld_call_run(plan, step, &calls->forward, "forward");
 }
 
 static ssld_status inner_product_backward(struct ssld_plan *plan, struct step *step)
 {
-    return weighted_backward(plan, step, step->state);
+    return ssld_weighted_backward(plan, step, step->state);
 }
 
 static void inner_product_release(struct ssld_plan *plan, struct step *step)
 {
     (void)plan;
-    weighted_release(step->state);
+    ssld_weighted_release(step->state);
 }
 
-const struct engine_op op_inner_product = {
+const struct engine_op ssld_op_inner_product = {
     .kind = SSLD_OP_GEMM,
     .backward_reads = READS_SRC,
     .prepare = inner_product_prepare,

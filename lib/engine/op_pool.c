@@ -23,8 +23,8 @@ static ssld_status create(struct ssld_plan *plan, struct step *step, struct pool
     dnnl_status_t created = ssld_pooling_forward(&plan->dnnl, plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference,
                                                  algorithm, src, dst, window, &pool->forward.primitive);
     if (created != dnnl_success)
-        return step_fail(plan, step, created, "forward");
-    call_made(plan, &pool->forward);
+        return ssld_step_fail(plan, step, created, "forward");
+    ssld_call_made(plan, &pool->forward);
     if (plan_trains(plan) && algorithm == dnnl_pooling_max) {
         ssld_md *workspace = NULL;
         ssld_status status = ssld_md_of(&plan->dnnl, &pool->forward.primitive, dnnl_query_workspace_md, 0, &workspace);
@@ -33,12 +33,12 @@ static ssld_status create(struct ssld_plan *plan, struct step *step, struct pool
         step->workspace_bytes = ssld_md_size(workspace);
         ssld_md_destroy(&plan->dnnl, workspace);
     }
-    if (step_src(plan, step, 0)->wants_diff) {
+    if (ssld_step_src(plan, step, 0)->wants_diff) {
         created = ssld_pooling_backward(&plan->dnnl, algorithm, src, dst, window, &pool->forward.primitive,
                                         &pool->backward.primitive);
         if (created != dnnl_success)
-            return step_fail(plan, step, created, "backward");
-        call_made(plan, &pool->backward);
+            return ssld_step_fail(plan, step, created, "backward");
+        ssld_call_made(plan, &pool->backward);
     }
     return SSLD_OK;
 }
@@ -46,7 +46,7 @@ static ssld_status create(struct ssld_plan *plan, struct step *step, struct pool
 static ssld_status pooling_prepare(struct ssld_plan *plan, struct step *step)
 {
     const struct ssld_value *dst_value = &plan->graph->values[step->node->output];
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     struct planes planes = src->planes;
     ssld_md *src_md = NULL, *dst_md = NULL;
     struct pooling *pool = ssld_alloc_zero(plan->context, 1, sizeof *pool);
@@ -55,10 +55,10 @@ static ssld_status pooling_prepare(struct ssld_plan *plan, struct step *step)
         return ssld_fail_memory(plan->context, "a pooling", sizeof *pool);
     planes.h = dst_value->dims[2];
     planes.w = dst_value->dims[3];
-    tensor_set_planes(dst, planes);
-    ssld_status status = planes_md(plan, &src->planes, false, &src_md);
+    ssld_tensor_set_planes(dst, planes);
+    ssld_status status = ssld_planes_md(plan, &src->planes, false, &src_md);
     if (!status)
-        status = planes_md(plan, &dst->planes, false, &dst_md);
+        status = ssld_planes_md(plan, &dst->planes, false, &dst_md);
     if (!status)
         status = create(plan, step, pool, src_md, dst_md);
     ssld_md_destroy(&plan->dnnl, src_md);
@@ -69,43 +69,43 @@ static ssld_status pooling_prepare(struct ssld_plan *plan, struct step *step)
 static ssld_status pooling_bind(struct ssld_plan *plan, struct step *step)
 {
     struct pooling *pool = step->state;
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     struct call *forward = &pool->forward, *backward = &pool->backward;
-    ssld_status status = call_bind(plan, forward, DNNL_ARG_SRC, dnnl_query_src_md, 0, src->data);
+    ssld_status status = ssld_call_bind(plan, forward, DNNL_ARG_SRC, dnnl_query_src_md, 0, src->data);
     if (!status)
-        status = call_bind(plan, forward, DNNL_ARG_DST, dnnl_query_dst_md, 0, dst->data);
+        status = ssld_call_bind(plan, forward, DNNL_ARG_DST, dnnl_query_dst_md, 0, dst->data);
     if (!status && step->workspace)
-        status = call_bind(plan, forward, DNNL_ARG_WORKSPACE, dnnl_query_workspace_md, 0, step->workspace);
+        status = ssld_call_bind(plan, forward, DNNL_ARG_WORKSPACE, dnnl_query_workspace_md, 0, step->workspace);
     if (!status)
-        status = call_bind_scratchpad(plan, forward);
+        status = ssld_call_bind_scratchpad(plan, forward);
     if (status || !backward->primitive.primitive)
         return status;
-    status = call_bind(plan, backward, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, dst->diff);
+    status = ssld_call_bind(plan, backward, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, dst->diff);
     if (!status)
-        status = call_bind(plan, backward, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0, step_diff_src(plan, step, 0));
+        status = ssld_call_bind(plan, backward, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0, ssld_step_diff_src(plan, step, 0));
     if (!status && step->workspace)
-        status = call_bind(plan, backward, DNNL_ARG_WORKSPACE, dnnl_query_workspace_md, 0, step->workspace);
-    return status ? status : call_bind_scratchpad(plan, backward);
+        status = ssld_call_bind(plan, backward, DNNL_ARG_WORKSPACE, dnnl_query_workspace_md, 0, step->workspace);
+    return status ? status : ssld_call_bind_scratchpad(plan, backward);
 }
 
 static ssld_status pooling_forward(struct ssld_plan *plan, struct step *step)
 {
     struct pooling *pool = step->state;
-    return call_run(plan, step, &pool->forward, "forward");
+    return ssld_call_run(plan, step, &pool->forward, "forward");
 }
 
 static ssld_status pooling_backward(struct ssld_plan *plan, struct step *step)
 {
     struct pooling *pool = step->state;
-    return pool->backward.primitive.primitive ? call_run(plan, step, &pool->backward, "backward") : SSLD_OK;
+    return pool->backward.primitive.primitive ? ssld_call_run(plan, step, &pool->backward, "backward") : SSLD_OK;
 }
 
 static void pooling_release(struct ssld_plan *plan, struct step *step)
 {
     struct pooling *pool = step->state;
     (void)plan;
-    call_release(&pool->forward);
-    call_release(&pool->backward);
+    ssld_call_release(&pool->forward);
+    ssld_call_release(&pool->backward);
 }
 
 #define POOLING(name, operator)                                                                             \
@@ -113,16 +113,16 @@ static void pooling_release(struct ssld_plan *plan, struct step *step)
                                     .forward = pooling_forward, .backward = pooling_backward,                \
                                     .release = pooling_release }
 
-POOLING(op_max_pool, SSLD_OP_MAX_POOL);
-POOLING(op_average_pool, SSLD_OP_AVERAGE_POOL);
+POOLING(ssld_op_max_pool, SSLD_OP_MAX_POOL);
+POOLING(ssld_op_average_pool, SSLD_OP_AVERAGE_POOL);
 
 /* -- Global average: dst (N, C/b, 1, b) = mean over HW of src (N, C/b, HW, b) ------------------------------------------ */
 
 static ssld_status global_prepare(struct ssld_plan *plan, struct step *step)
 {
-    struct planes planes = step_src(plan, step, 0)->planes;
+    struct planes planes = ssld_step_src(plan, step, 0)->planes;
     planes.h = planes.w = 1;
-    tensor_set_planes(step_dst(plan, step), planes);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), planes);
     return SSLD_OK;
 }
 
@@ -143,7 +143,7 @@ MULTIVERSION static void mean_of_block(int64_t b, int64_t hw, const float *src, 
 
 static ssld_status global_forward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     int64_t b = src->planes.b, hw = src->planes.h * src->planes.w, blocks = src->planes.n * src->planes.blocks;
     #pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++)
@@ -154,9 +154,9 @@ static ssld_status global_forward(struct ssld_plan *plan, struct step *step)
 /* diff_src = diff_dst / HW everywhere */
 static ssld_status global_backward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *src = step_src(plan, step, 0), *dst = step_dst(plan, step);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     int64_t b = src->planes.b, hw = src->planes.h * src->planes.w, blocks = src->planes.n * src->planes.blocks;
-    float *diff_src = step_diff_src(plan, step, 0), share = 1.0f / (float)hw;
+    float *diff_src = ssld_step_diff_src(plan, step, 0), share = 1.0f / (float)hw;
     if (!diff_src)
         return SSLD_OK;
     #pragma omp parallel for
@@ -167,7 +167,7 @@ static ssld_status global_backward(struct ssld_plan *plan, struct step *step)
     return SSLD_OK;
 }
 
-const struct engine_op op_global_average_pool = {
+const struct engine_op ssld_op_global_average_pool = {
     .kind = SSLD_OP_GLOBAL_AVERAGE_POOL,
     .prepare = global_prepare,
     .forward = global_forward,

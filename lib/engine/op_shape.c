@@ -10,8 +10,8 @@
 
 static ssld_status flatten_prepare(struct ssld_plan *plan, struct step *step)
 {
-    struct planes planes = planes_of_value(plan, &plan->graph->values[step->node->output]);
-    tensor_set_planes(step_dst(plan, step), planes);
+    struct planes planes = ssld_planes_of_value(plan, &plan->graph->values[step->node->output]);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), planes);
     return SSLD_OK;
 }
 
@@ -34,20 +34,20 @@ static void flatten(const struct planes *planes, bool back, float *blocked, floa
 
 static ssld_status flatten_forward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *src = step_src(plan, step, 0);
-    flatten(&src->planes, false, src->data, step_dst(plan, step)->data);
+    struct tensor *src = ssld_step_src(plan, step, 0);
+    flatten(&src->planes, false, src->data, ssld_step_dst(plan, step)->data);
     return SSLD_OK;
 }
 
 static ssld_status flatten_backward(struct ssld_plan *plan, struct step *step)
 {
-    float *diff_src = step_diff_src(plan, step, 0);
+    float *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
-        flatten(&step_src(plan, step, 0)->planes, true, diff_src, step_dst(plan, step)->diff);
+        flatten(&ssld_step_src(plan, step, 0)->planes, true, diff_src, ssld_step_dst(plan, step)->diff);
     return SSLD_OK;
 }
 
-const struct engine_op op_flatten = {
+const struct engine_op ssld_op_flatten = {
     .kind = SSLD_OP_FLATTEN,
     .prepare = flatten_prepare,
     .forward = flatten_forward,
@@ -58,27 +58,27 @@ const struct engine_op op_flatten = {
 
 static ssld_status same_prepare(struct ssld_plan *plan, struct step *step)
 {
-    tensor_set_planes(step_dst(plan, step), step_src(plan, step, 0)->planes);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), ssld_step_src(plan, step, 0)->planes);
     return SSLD_OK;
 }
 
 static ssld_status identity_forward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *src = step_src(plan, step, 0);
-    memcpy(step_dst(plan, step)->data, src->data, src->bytes);
+    struct tensor *src = ssld_step_src(plan, step, 0);
+    memcpy(ssld_step_dst(plan, step)->data, src->data, src->bytes);
     return SSLD_OK;
 }
 
 static ssld_status identity_backward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *dst = step_dst(plan, step);
-    float *diff_src = step_diff_src(plan, step, 0);
+    struct tensor *dst = ssld_step_dst(plan, step);
+    float *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
         memcpy(diff_src, dst->diff, dst->bytes);
     return SSLD_OK;
 }
 
-const struct engine_op op_identity = {
+const struct engine_op ssld_op_identity = {
     .kind = SSLD_OP_IDENTITY,
     .prepare = same_prepare,
     .forward = identity_forward,
@@ -116,21 +116,21 @@ static void mask(struct ssld_plan *plan, const struct step *step, size_t bytes, 
 
 static ssld_status dropout_forward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *src = step_src(plan, step, 0);
-    mask(plan, step, src->bytes, src->data, step_dst(plan, step)->data);
+    struct tensor *src = ssld_step_src(plan, step, 0);
+    mask(plan, step, src->bytes, src->data, ssld_step_dst(plan, step)->data);
     return SSLD_OK;
 }
 
 static ssld_status dropout_backward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *dst = step_dst(plan, step);
-    float *diff_src = step_diff_src(plan, step, 0);
+    struct tensor *dst = ssld_step_dst(plan, step);
+    float *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
         mask(plan, step, dst->bytes, dst->diff, diff_src);
     return SSLD_OK;
 }
 
-const struct engine_op op_dropout = {
+const struct engine_op ssld_op_dropout = {
     .kind = SSLD_OP_DROPOUT,
     .prepare = same_prepare,
     .forward = dropout_forward,

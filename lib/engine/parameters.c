@@ -39,7 +39,7 @@ static ssld_status refuse_sharing(struct ssld_plan *plan, const struct step *ste
                      ssld_ops[step->node->kind].name, step->node->name, plan->graph->values[value].name);
 }
 
-ssld_status plan_add_vector(struct ssld_plan *plan, const struct step *step, int32_t input)
+ssld_status ssld_plan_add_vector(struct ssld_plan *plan, const struct step *step, int32_t input)
 {
     ssld_status status = refuse_sharing(plan, step, input);
     if (!status) {
@@ -49,7 +49,7 @@ ssld_status plan_add_vector(struct ssld_plan *plan, const struct step *step, int
     return status;
 }
 
-ssld_status plan_add_weights(struct ssld_plan *plan, const struct step *step, int32_t input, ssld_md *plain, ssld_md *layout)
+ssld_status ssld_plan_add_weights(struct ssld_plan *plan, const struct step *step, int32_t input, ssld_md *plain, ssld_md *layout)
 {
     ssld_status status = refuse_sharing(plan, step, input);
     if (status) {
@@ -65,13 +65,13 @@ ssld_status plan_add_weights(struct ssld_plan *plan, const struct step *step, in
     if (created == dnnl_success)
         created = ssld_reorder(&plan->dnnl, plain, layout, &parameter->from_plain);
     if (created != dnnl_success)
-        return step_fail(plan, step, created, "reorder of weights");
-    plan_need(&plan->scratchpad_bytes, parameter->to_plain.scratchpad);
-    plan_need(&plan->scratchpad_bytes, parameter->from_plain.scratchpad);
+        return ssld_step_fail(plan, step, created, "reorder of weights");
+    ssld_plan_need(&plan->scratchpad_bytes, parameter->to_plain.scratchpad);
+    ssld_plan_need(&plan->scratchpad_bytes, parameter->from_plain.scratchpad);
     return SSLD_OK;
 }
 
-struct ssld_parameter *step_parameter(struct ssld_plan *plan, const struct step *step, int32_t input)
+struct ssld_parameter *ssld_step_parameter(struct ssld_plan *plan, const struct step *step, int32_t input)
 {
     if (input >= step->node->input_count || step->node->inputs[input] == SSLD_NO_VALUE)
         return NULL;
@@ -81,7 +81,7 @@ struct ssld_parameter *step_parameter(struct ssld_plan *plan, const struct step 
 
 /* -- Memory and first values -------------------------------------------------------------------------------------- */
 
-ssld_status parameters_allocate(struct ssld_plan *plan)
+ssld_status ssld_parameters_allocate(struct ssld_plan *plan)
 {
     size_t values = 0, diffs = 0;
     for (int32_t i = 0; i < plan->parameter_count; i++) {
@@ -107,7 +107,7 @@ ssld_status parameters_allocate(struct ssld_plan *plan)
     return SSLD_OK;
 }
 
-ssld_status parameters_load(struct ssld_plan *plan)
+ssld_status ssld_parameters_load(struct ssld_plan *plan)
 {
     ssld_status status = SSLD_OK;
     for (int32_t i = 0; !status && i < plan->parameter_count; i++)
@@ -116,7 +116,7 @@ ssld_status parameters_load(struct ssld_plan *plan)
     return status;
 }
 
-void parameters_release(struct ssld_plan *plan)
+void ssld_parameters_release(struct ssld_plan *plan)
 {
     for (int32_t i = 0; i < plan->parameter_count; i++) {
         ssld_md_destroy(&plan->dnnl, plan->parameters[i].plain);
@@ -142,10 +142,10 @@ static ssld_status reorder(struct ssld_plan *plan, const struct ssld_primitive *
     if (!status)
         status = ssld_memory_create(&plan->dnnl, scratchpad_md, plan->scratchpad, &scratchpad);
     if (!status) {
-        int32_t before = threads_enter(plan->options.threads);
+        int32_t before = ssld_threads_enter(plan->options.threads);
         dnnl_exec_arg_t arguments[] = { { DNNL_ARG_FROM, from }, { DNNL_ARG_TO, to }, { DNNL_ARG_SCRATCHPAD, scratchpad } };
         dnnl_status_t executed = dnnl_primitive_execute(primitive->primitive, plan->dnnl.stream, 3, arguments);
-        threads_leave(before);
+        ssld_threads_leave(before);
         if (executed != dnnl_success)
             status = ssld_dnnl_fail(&plan->dnnl, executed, "reorder of weights");
     }

@@ -5,71 +5,71 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct engine_op *const engine_ops[SSLD_OP_KINDS] = {
-    [SSLD_OP_CONV] = &op_convolution,
-    [SSLD_OP_BATCH_NORM] = &op_batch_norm,
-    [SSLD_OP_RELU] = &op_relu,
-    [SSLD_OP_CLIP] = &op_clip,
-    [SSLD_OP_HARD_SWISH] = &op_hard_swish,
-    [SSLD_OP_HARD_SIGMOID] = &op_hard_sigmoid,
-    [SSLD_OP_SIGMOID] = &op_sigmoid,
-    [SSLD_OP_MAX_POOL] = &op_max_pool,
-    [SSLD_OP_AVERAGE_POOL] = &op_average_pool,
-    [SSLD_OP_GLOBAL_AVERAGE_POOL] = &op_global_average_pool,
-    [SSLD_OP_ADD] = &op_add,
-    [SSLD_OP_MUL] = &op_mul,
-    [SSLD_OP_SCALE] = &op_scale,
-    [SSLD_OP_GEMM] = &op_inner_product,
-    [SSLD_OP_FLATTEN] = &op_flatten,
-    [SSLD_OP_DROPOUT] = &op_dropout,
-    [SSLD_OP_IDENTITY] = &op_identity,
+const struct engine_op *const ssld_engine_ops[SSLD_OP_KINDS] = {
+    [SSLD_OP_CONV] = &ssld_op_convolution,
+    [SSLD_OP_BATCH_NORM] = &ssld_op_batch_norm,
+    [SSLD_OP_RELU] = &ssld_op_relu,
+    [SSLD_OP_CLIP] = &ssld_op_clip,
+    [SSLD_OP_HARD_SWISH] = &ssld_op_hard_swish,
+    [SSLD_OP_HARD_SIGMOID] = &ssld_op_hard_sigmoid,
+    [SSLD_OP_SIGMOID] = &ssld_op_sigmoid,
+    [SSLD_OP_MAX_POOL] = &ssld_op_max_pool,
+    [SSLD_OP_AVERAGE_POOL] = &ssld_op_average_pool,
+    [SSLD_OP_GLOBAL_AVERAGE_POOL] = &ssld_op_global_average_pool,
+    [SSLD_OP_ADD] = &ssld_op_add,
+    [SSLD_OP_MUL] = &ssld_op_mul,
+    [SSLD_OP_SCALE] = &ssld_op_scale,
+    [SSLD_OP_GEMM] = &ssld_op_inner_product,
+    [SSLD_OP_FLATTEN] = &ssld_op_flatten,
+    [SSLD_OP_DROPOUT] = &ssld_op_dropout,
+    [SSLD_OP_IDENTITY] = &ssld_op_identity,
 };
 
 /* -- What operators ask of the plan ------------------------------------------------------------------------------- */
 
-struct tensor *step_src(struct ssld_plan *plan, const struct step *step, int32_t input)
+struct tensor *ssld_step_src(struct ssld_plan *plan, const struct step *step, int32_t input)
 {
     return &plan->tensors[step->node->inputs[input]];
 }
 
-struct tensor *step_dst(struct ssld_plan *plan, const struct step *step)
+struct tensor *ssld_step_dst(struct ssld_plan *plan, const struct step *step)
 {
     return &plan->tensors[step->node->output];
 }
 
-float *step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input)
+float *ssld_step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input)
 {
     if (step->accumulate >> input & 1)
         return (float *)(plan->accumulator + (size_t)input * plan->accumulator_bytes);
-    return step_src(plan, step, input)->diff;
+    return ssld_step_src(plan, step, input)->diff;
 }
 
-int64_t planes_elements(const struct planes *planes)
+int64_t ssld_planes_elements(const struct planes *planes)
 {
     return planes->n * planes->blocks * planes->h * planes->w * planes->b;
 }
 
-void tensor_set_planes(struct tensor *tensor, struct planes planes)
+void ssld_tensor_set_planes(struct tensor *tensor, struct planes planes)
 {
     tensor->planes = planes;
-    tensor->bytes = (size_t)planes_elements(&planes) * sizeof(float);
+    tensor->bytes = (size_t)ssld_planes_elements(&planes) * sizeof(float);
 }
 
-struct planes planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value)
+struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value)
 {
     int64_t b = value->ndims == 4 ? plan->block : 1;
     return (struct planes){ .n = plan->options.batch, .channels = value->dims[1], .blocks = (value->dims[1] + b - 1) / b,
                             .h = value->dims[2], .w = value->dims[3], .b = b };
 }
 
-ssld_status planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md)
+ssld_status ssld_planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md)
 {
     int64_t dims[4] = { planes->n, planes->channels, planes->h, planes->w };
     dnnl_format_tag_t tag = flat ? dnnl_nc : planes->b == 16 ? dnnl_nChw16c : planes->b == 8 ? dnnl_nChw8c : dnnl_nchw;
     return ssld_md_create(&plan->dnnl, flat ? 2 : 4, dims, tag, md);
 }
 
-void plan_need(size_t *bytes, size_t needed)
+void ssld_plan_need(size_t *bytes, size_t needed)
 {
     if (*bytes < needed)
         *bytes = needed;
@@ -93,7 +93,7 @@ static ssld_status choose_block(struct ssld_plan *plan)
         struct planes planes = { .n = 1, .channels = 64, .blocks = 64 / widths[i], .h = 28, .w = 28, .b = widths[i] };
         ssld_md *activations = NULL, *weights = NULL;
         struct ssld_primitive primitive = { 0 };
-        status = planes_md(plan, &planes, false, &activations);
+        status = ssld_planes_md(plan, &planes, false, &activations);
         if (!status)
             status = ssld_md_create(&plan->dnnl, 4, weights_dims, dnnl_format_tag_any, &weights);
         if (!status && ssld_convolution_forward(&plan->dnnl, dnnl_forward_training, activations, weights, NULL, activations,
@@ -134,7 +134,7 @@ static ssld_status refuse_without_backward(struct ssld_plan *plan)
     int32_t count = 0;
     for (int32_t i = 0; i < plan->graph->node_count; i++) {
         const struct ssld_node *node = &plan->graph->nodes[i];
-        if (engine_ops[node->kind]->backward)
+        if (ssld_engine_ops[node->kind]->backward)
             continue;
         if (length < sizeof nodes)
             length += (size_t)snprintf(nodes + length, sizeof nodes - length, "%s%s '%s'", count ? ", " : "",
@@ -163,18 +163,18 @@ static ssld_status prepare_steps(struct ssld_plan *plan)
     ssld_status status = plan_trains(plan) ? refuse_without_backward(plan) : SSLD_OK;
 
     /* A convolution reads one or three channels as they come, plain; others want blocks. */
-    struct planes input = planes_of_value(plan, &graph->values[graph->input]);
+    struct planes input = ssld_planes_of_value(plan, &graph->values[graph->input]);
     if (input.channels == 1 || input.channels == 3) {
         input.blocks = input.channels;
         input.b = 1;
     }
-    tensor_set_planes(&plan->tensors[graph->input], input);
+    ssld_tensor_set_planes(&plan->tensors[graph->input], input);
 
     for (int32_t i = 0; !status && i < graph->node_count; i++) {
         struct step *step = &plan->steps[i];
         step->node = &graph->nodes[i];
-        step->op = engine_ops[step->node->kind];
-        step_dst(plan, step)->wants_diff = plan_trains(plan) && node_wants_diff(plan, step->node);
+        step->op = ssld_engine_ops[step->node->kind];
+        ssld_step_dst(plan, step)->wants_diff = plan_trains(plan) && node_wants_diff(plan, step->node);
         status = step->op->prepare(plan, step);
     }
     if (!status && plan_trains(plan) && !plan->tensors[graph->output].wants_diff)
@@ -201,9 +201,9 @@ static void find_lifetimes(struct ssld_plan *plan, struct lifetime *blocks)
     for (int32_t i = 0; i < n; i++) {
         struct step *step = &plan->steps[i];
         int32_t forward = i, backward = 2 * n - 1 - i;
-        bool active = step_dst(plan, step)->wants_diff;
+        bool active = ssld_step_dst(plan, step)->wants_diff;
         struct lifetime *dst = &blocks[2 * step->node->output], *workspace = &blocks[2 * graph->value_count + i];
-        *dst = (struct lifetime){ .bytes = step_dst(plan, step)->bytes, .first = forward, .last = forward };
+        *dst = (struct lifetime){ .bytes = ssld_step_dst(plan, step)->bytes, .first = forward, .last = forward };
         *workspace = (struct lifetime){ .bytes = step->workspace_bytes, .first = forward, .last = active ? backward : forward };
         if (active) {
             dst[1] = (struct lifetime){ .bytes = dst->bytes, .first = n, .last = backward };
@@ -229,7 +229,7 @@ static void find_accumulations(struct ssld_plan *plan, bool *written)
     const struct ssld_graph *graph = plan->graph;
     for (int32_t i = graph->node_count - 1; i >= 0; i--) {
         struct step *step = &plan->steps[i];
-        if (!step_dst(plan, step)->wants_diff)
+        if (!ssld_step_dst(plan, step)->wants_diff)
             continue;
         for (int32_t k = 0; k < step->node->input_count; k++) {
             int32_t input = step->node->inputs[k];
@@ -237,7 +237,7 @@ static void find_accumulations(struct ssld_plan *plan, bool *written)
                 continue;
             if (written[input]) {
                 step->accumulate |= (uint8_t)(1u << k);
-                plan_need(&plan->accumulator_bytes, plan->tensors[input].bytes);
+                ssld_plan_need(&plan->accumulator_bytes, plan->tensors[input].bytes);
             }
             written[input] = true;
         }
@@ -259,7 +259,7 @@ static ssld_status place_tensors(struct ssld_plan *plan)
     blocks[2 * graph->input].bytes = plan->tensors[graph->input].bytes;
     find_accumulations(plan, written);
     find_lifetimes(plan, blocks);
-    plan->arena_bytes = arena_place(blocks, count, order);
+    plan->arena_bytes = ssld_arena_place(blocks, count, order);
     plan->arena = ssld_alloc(plan->context, plan->arena_bytes);
     if (!plan->arena) {
         status = ssld_fail_memory(plan->context, "activations; a smaller batch needs less", plan->arena_bytes);
@@ -328,13 +328,13 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
 
     status = prepare_steps(plan);
     if (!status)
-        status = parameters_allocate(plan);
+        status = ssld_parameters_allocate(plan);
     if (!status)
         status = place_tensors(plan);
     if (!status)
         status = allocate_shared(plan);
     if (!status)
-        status = parameters_load(plan);
+        status = ssld_parameters_load(plan);
     for (int32_t i = 0; !status && i < plan->graph->node_count; i++)
         if (plan->steps[i].op->bind)
             status = plan->steps[i].op->bind(plan, &plan->steps[i]);
@@ -349,9 +349,9 @@ ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *gra
         return ssld_fail_memory(context, "a plan", sizeof *made);
     made->context = context;
     made->options = *options;
-    int32_t before = threads_enter(options->threads); /* primitives are made for a thread count */
+    int32_t before = ssld_threads_enter(options->threads); /* primitives are made for a thread count */
     ssld_status status = build(made, graph);
-    threads_leave(before);
+    ssld_threads_leave(before);
     if (status) {
         ssld_plan_destroy(made);
         return status;
@@ -374,7 +374,7 @@ void ssld_plan_destroy(struct ssld_plan *plan)
         ssld_free(context, step->state);
     }
     if (plan->parameters)
-        parameters_release(plan);
+        ssld_parameters_release(plan);
     ssld_dnnl_close(&plan->dnnl);
     ssld_free(context, plan->steps);
     ssld_free(context, plan->tensors);

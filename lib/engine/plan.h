@@ -62,15 +62,15 @@ struct engine_op {
     /* All memory has its place now: create what needs addresses. NULL: nothing does. */
     ssld_status (*bind)(struct ssld_plan *plan, struct step *step);
     ssld_status (*forward)(struct ssld_plan *plan, struct step *step);
-    /* Write every step_diff_src() that is not NULL, and the diffs of parameters. NULL: no backward. */
+    /* Write every ssld_step_diff_src() that is not NULL, and the diffs of parameters. NULL: no backward. */
     ssld_status (*backward)(struct ssld_plan *plan, struct step *step);
     void (*release)(struct ssld_plan *plan, struct step *step); /* NULL: state needs no more than ssld_free */
 };
 
-extern const struct engine_op *const engine_ops[SSLD_OP_KINDS];
-extern const struct engine_op op_convolution, op_inner_product, op_batch_norm, op_relu, op_clip, op_hard_swish,
-    op_hard_sigmoid, op_sigmoid, op_max_pool, op_average_pool, op_global_average_pool, op_add, op_mul, op_scale, op_flatten,
-    op_dropout, op_identity;
+extern const struct engine_op *const ssld_engine_ops[SSLD_OP_KINDS];
+extern const struct engine_op ssld_op_convolution, ssld_op_inner_product, ssld_op_batch_norm, ssld_op_relu, ssld_op_clip, ssld_op_hard_swish,
+    ssld_op_hard_sigmoid, ssld_op_sigmoid, ssld_op_max_pool, ssld_op_average_pool, ssld_op_global_average_pool, ssld_op_add, ssld_op_mul, ssld_op_scale, ssld_op_flatten,
+    ssld_op_dropout, ssld_op_identity;
 
 struct ssld_plan {
     ssld_context            *context;
@@ -105,29 +105,29 @@ static inline bool plan_trains(const struct ssld_plan *plan)
 
 /* -- For operators ------------------------------------------------------------------------------------------------ */
 
-struct tensor *step_src(struct ssld_plan *plan, const struct step *step, int32_t input);
-struct tensor *step_dst(struct ssld_plan *plan, const struct step *step);
+struct tensor *ssld_step_src(struct ssld_plan *plan, const struct step *step, int32_t input);
+struct tensor *ssld_step_dst(struct ssld_plan *plan, const struct step *step);
 /* Where backward writes the diff of input `input`: NULL if nobody wants it. */
-float *step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input);
+float *ssld_step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input);
 
 /* The output gets the planes; its size follows. */
-void          tensor_set_planes(struct tensor *tensor, struct planes planes);
-struct planes planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value); /* blocked by plan->block */
-int64_t       planes_elements(const struct planes *planes); /* padding included */
+void          ssld_tensor_set_planes(struct tensor *tensor, struct planes planes);
+struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value); /* blocked by plan->block */
+int64_t       ssld_planes_elements(const struct planes *planes); /* padding included */
 /* A oneDNN descriptor of such a tensor: (N, C, H, W), or (N, F) with `flat`. */
-ssld_status   planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md);
+ssld_status   ssld_planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md);
 
 /* Declare that input `input` is a parameter: a vector padded to whole blocks, or weights with two descriptors, which the
  * plan owns from then on. */
-ssld_status plan_add_vector(struct ssld_plan *plan, const struct step *step, int32_t input);
-ssld_status plan_add_weights(struct ssld_plan *plan, const struct step *step, int32_t input, ssld_md *plain, ssld_md *layout);
-struct ssld_parameter *step_parameter(struct ssld_plan *plan, const struct step *step, int32_t input); /* NULL: left out */
+ssld_status ssld_plan_add_vector(struct ssld_plan *plan, const struct step *step, int32_t input);
+ssld_status ssld_plan_add_weights(struct ssld_plan *plan, const struct step *step, int32_t input, ssld_md *plain, ssld_md *layout);
+struct ssld_parameter *ssld_step_parameter(struct ssld_plan *plan, const struct step *step, int32_t input); /* NULL: left out */
 
 /* Say in prepare how much of a shared buffer an operator will use. */
-void plan_need(size_t *bytes, size_t needed);
+void ssld_plan_need(size_t *bytes, size_t needed);
 
 /* SSLD_BACKEND with the operator, the node and the direction: "Conv 'conv1', backward data: oneDNN ... answered ...". */
-ssld_status step_fail(struct ssld_plan *plan, const struct step *step, dnnl_status_t status, const char *direction);
+ssld_status ssld_step_fail(struct ssld_plan *plan, const struct step *step, dnnl_status_t status, const char *direction);
 
 /* -- Calls: a oneDNN primitive with its arguments bound to the arena ------------------------------------------------ */
 
@@ -140,23 +140,23 @@ struct call {
 };
 
 /* In prepare, once the primitive is made: its scratchpad is counted. */
-void        call_made(struct ssld_plan *plan, const struct call *call);
+void        ssld_call_made(struct ssld_plan *plan, const struct call *call);
 /* In bind: argument DNNL_ARG_x, described by the primitive's own answer to (what, index), is at `handle`. */
-ssld_status call_bind(struct ssld_plan *plan, struct call *call, int argument, dnnl_query_t what, int index, float *handle);
+ssld_status ssld_call_bind(struct ssld_plan *plan, struct call *call, int argument, dnnl_query_t what, int index, float *handle);
 /* In bind, last: the scratchpad. */
-ssld_status call_bind_scratchpad(struct ssld_plan *plan, struct call *call);
-ssld_status call_run(struct ssld_plan *plan, const struct step *step, const struct call *call, const char *direction);
-void        call_release(struct call *call);
+ssld_status ssld_call_bind_scratchpad(struct ssld_plan *plan, struct call *call);
+ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, const struct call *call, const char *direction);
+void        ssld_call_release(struct call *call);
 
 /* In the order of a plan's making: memory for all parameters, then their values from the graph. */
-ssld_status parameters_allocate(struct ssld_plan *plan);
-ssld_status parameters_load(struct ssld_plan *plan);
-void        parameters_release(struct ssld_plan *plan);
+ssld_status ssld_parameters_allocate(struct ssld_plan *plan);
+ssld_status ssld_parameters_load(struct ssld_plan *plan);
+void        ssld_parameters_release(struct ssld_plan *plan);
 
 /* -- Threads ------------------------------------------------------------------------------------------------------ */
 
-int32_t threads_enter(int32_t threads);   /* returns what threads_leave() takes */
-void    threads_leave(int32_t before);
+int32_t ssld_threads_enter(int32_t threads);   /* returns what ssld_threads_leave() takes */
+void    ssld_threads_leave(int32_t before);
 
 /* -- The arena ---------------------------------------------------------------------------------------------------- */
 
@@ -169,6 +169,6 @@ struct lifetime {
 
 /* Place the blocks so that no two that live at the same time overlap; returns the arena's size. `order` is working memory
  * for count indices. Greedy by size: largest first, each at the lowest gap that fits. */
-size_t arena_place(struct lifetime *blocks, int32_t count, int32_t *order);
+size_t ssld_arena_place(struct lifetime *blocks, int32_t count, int32_t *order);
 
 #endif

@@ -41,7 +41,7 @@ ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32
     ssld_status status = check_count(plan, count);
     if (status)
         return status;
-    int32_t before = threads_enter(plan->options.threads);
+    int32_t before = ssld_threads_enter(plan->options.threads);
     plan->ready = false;
     plan->step = step;
     load_pixels(plan, pixels, count);
@@ -50,7 +50,7 @@ ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32
         if (!status)
             status = ssld_check_cancelled(plan->context);
     }
-    threads_leave(before);
+    ssld_threads_leave(before);
     if (!status) {
         plan->ready = true;
         *logits = plan->tensors[plan->graph->output].data;
@@ -61,8 +61,8 @@ ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32
 /* diff += what a later reader's backward had for it */
 static void accumulate(struct ssld_plan *plan, const struct step *step, int32_t input)
 {
-    const float *part = step_diff_src(plan, step, input);
-    struct tensor *tensor = step_src(plan, step, input);
+    const float *part = ssld_step_diff_src(plan, step, input);
+    struct tensor *tensor = ssld_step_src(plan, step, input);
     int64_t count = (int64_t)(tensor->bytes / sizeof(float));
     float *diff = tensor->diff;
     #pragma omp parallel for simd
@@ -75,12 +75,12 @@ ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits)
     if (!plan->ready || !plan_trains(plan))
         return ssld_fail(plan->context, SSLD_INVALID_ARGUMENT, "%s: backward without a forward before it", plan->graph->name);
     ssld_status status = SSLD_OK;
-    int32_t before = threads_enter(plan->options.threads);
+    int32_t before = ssld_threads_enter(plan->options.threads);
     struct tensor *output = &plan->tensors[plan->graph->output];
     memcpy(output->diff, diff_logits, output->bytes);
     for (int32_t i = plan->graph->node_count - 1; !status && i >= 0; i--) {
         struct step *step = &plan->steps[i];
-        if (!step_dst(plan, step)->wants_diff)
+        if (!ssld_step_dst(plan, step)->wants_diff)
             continue;
         status = step->op->backward(plan, step);
         for (int32_t k = 0; !status && k < step->node->input_count; k++)
@@ -90,13 +90,13 @@ ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits)
             status = ssld_check_cancelled(plan->context);
     }
     plan->ready = false; /* diffs may lie where activations were */
-    threads_leave(before);
+    ssld_threads_leave(before);
     return status;
 }
 
 void ssld_plan_run(struct ssld_plan *plan, void (*work)(void *argument), void *argument)
 {
-    int32_t before = threads_enter(plan->options.threads);
+    int32_t before = ssld_threads_enter(plan->options.threads);
     work(argument);
-    threads_leave(before);
+    ssld_threads_leave(before);
 }

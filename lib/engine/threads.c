@@ -7,7 +7,7 @@
 #include <omp.h>
 #endif
 
-int32_t threads_enter(int32_t threads)
+int32_t ssld_threads_enter(int32_t threads)
 {
 #ifdef _OPENMP
     int32_t before = omp_get_max_threads();
@@ -19,7 +19,7 @@ int32_t threads_enter(int32_t threads)
 #endif
 }
 
-void threads_leave(int32_t before)
+void ssld_threads_leave(int32_t before)
 {
 #ifdef _OPENMP
     if (omp_get_max_threads() != before)

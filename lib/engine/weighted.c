@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "engine/weighted.h"
 
-void weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d)
+void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d)
 {
     ssld_md_destroy(&plan->dnnl, d->src);
     ssld_md_destroy(&plan->dnnl, d->dst);
@@ -22,23 +22,23 @@ static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *st
         dnnl_status_t created = ssld_reorder(&plan->dnnl, to_other ? ours : theirs, to_other ? theirs : ours,
                                              &reorder->primitive);
         if (created != dnnl_success)
-            status = step_fail(plan, step, created, "reorder of weights");
+            status = ssld_step_fail(plan, step, created, "reorder of weights");
         else
-            call_made(plan, reorder);
-        plan_need(&plan->reordered_bytes, ssld_md_size(theirs));
+            ssld_call_made(plan, reorder);
+        ssld_plan_need(&plan->reordered_bytes, ssld_md_size(theirs));
     }
     ssld_md_destroy(&plan->dnnl, ours);
     ssld_md_destroy(&plan->dnnl, theirs);
     return status;
 }
 
-ssld_status weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
+ssld_status ssld_weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
 {
     return prepare_reorder(plan, step, &calls->forward, &calls->backward_data, dnnl_query_weights_md, true,
                            &calls->reorder_weights);
 }
 
-ssld_status weighted_prepare_reorder_diff(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
+ssld_status ssld_weighted_prepare_reorder_diff(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
 {
     return prepare_reorder(plan, step, &calls->forward, &calls->backward_weights, dnnl_query_diff_weights_md, false,
                            &calls->reorder_diff);
@@ -50,25 +50,25 @@ static ssld_status bind_reorder(struct ssld_plan *plan, struct call *reorder, fl
 {
     if (!reorder->primitive.primitive)
         return SSLD_OK;
-    ssld_status status = call_bind(plan, reorder, DNNL_ARG_FROM, dnnl_query_src_md, 0, from);
+    ssld_status status = ssld_call_bind(plan, reorder, DNNL_ARG_FROM, dnnl_query_src_md, 0, from);
     if (!status)
-        status = call_bind(plan, reorder, DNNL_ARG_TO, dnnl_query_dst_md, 0, to);
+        status = ssld_call_bind(plan, reorder, DNNL_ARG_TO, dnnl_query_dst_md, 0, to);
     if (!status)
-        status = call_bind_scratchpad(plan, reorder);
+        status = ssld_call_bind_scratchpad(plan, reorder);
     return status;
 }
 
 static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step, struct call *call)
 {
-    struct ssld_parameter *weights = step_parameter(plan, step, 1), *bias = step_parameter(plan, step, 2);
-    ssld_status status = call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, step_src(plan, step, 0)->data);
+    struct ssld_parameter *weights = ssld_step_parameter(plan, step, 1), *bias = ssld_step_parameter(plan, step, 2);
+    ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_step_src(plan, step, 0)->data);
     if (!status)
-        status = call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, weights->value);
+        status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, weights->value);
     if (!status && bias)
-        status = call_bind(plan, call, DNNL_ARG_BIAS, dnnl_query_weights_md, 1, bias->value);
+        status = ssld_call_bind(plan, call, DNNL_ARG_BIAS, dnnl_query_weights_md, 1, bias->value);
     if (!status)
-        status = call_bind(plan, call, DNNL_ARG_DST, dnnl_query_dst_md, 0, step_dst(plan, step)->data);
-    return status ? status : call_bind_scratchpad(plan, call);
+        status = ssld_call_bind(plan, call, DNNL_ARG_DST, dnnl_query_dst_md, 0, ssld_step_dst(plan, step)->data);
+    return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
 static ssld_status bind_backward_data(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
@@ -76,13 +76,13 @@ static ssld_status bind_backward_data(struct ssld_plan *plan, const struct step 
     struct call *call = &calls->backward_data;
     if (!call->primitive.primitive)
         return SSLD_OK;
-    float *weights = calls->reorder_weights.primitive.primitive ? plan->reordered : step_parameter(plan, step, 1)->value;
-    ssld_status status = call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, step_dst(plan, step)->diff);
+    float *weights = calls->reorder_weights.primitive.primitive ? plan->reordered : ssld_step_parameter(plan, step, 1)->value;
+    ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, ssld_step_dst(plan, step)->diff);
     if (!status)
-        status = call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, weights);
+        status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, weights);
     if (!status)
-        status = call_bind(plan, call, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0, step_diff_src(plan, step, 0));
-    return status ? status : call_bind_scratchpad(plan, call);
+        status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0, ssld_step_diff_src(plan, step, 0));
+    return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
 static ssld_status bind_backward_weights(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
@@ -90,21 +90,21 @@ static ssld_status bind_backward_weights(struct ssld_plan *plan, const struct st
     struct call *call = &calls->backward_weights;
     if (!call->primitive.primitive)
         return SSLD_OK;
-    struct ssld_parameter *bias = step_parameter(plan, step, 2);
-    float *diff = calls->reorder_diff.primitive.primitive ? plan->reordered : step_parameter(plan, step, 1)->diff;
-    ssld_status status = call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, step_src(plan, step, 0)->data);
+    struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
+    float *diff = calls->reorder_diff.primitive.primitive ? plan->reordered : ssld_step_parameter(plan, step, 1)->diff;
+    ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_step_src(plan, step, 0)->data);
     if (!status)
-        status = call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, step_dst(plan, step)->diff);
+        status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, ssld_step_dst(plan, step)->diff);
     if (!status)
-        status = call_bind(plan, call, DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md, 0, diff);
+        status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md, 0, diff);
     if (!status && bias)
-        status = call_bind(plan, call, DNNL_ARG_DIFF_BIAS, dnnl_query_diff_weights_md, 1, bias->diff);
-    return status ? status : call_bind_scratchpad(plan, call);
+        status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_BIAS, dnnl_query_diff_weights_md, 1, bias->diff);
+    return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
-ssld_status weighted_bind(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
+ssld_status ssld_weighted_bind(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
 {
-    struct ssld_parameter *weights = step_parameter(plan, step, 1);
+    struct ssld_parameter *weights = ssld_step_parameter(plan, step, 1);
     ssld_status status = bind_forward(plan, step, &calls->forward);
     if (!status)
         status = bind_backward_data(plan, step, calls);
@@ -122,10 +122,10 @@ ssld_status weighted_bind(struct ssld_plan *plan, const struct step *step, struc
 static ssld_status run_if_made(struct ssld_plan *plan, const struct step *step, const struct call *call,
                                const char *direction)
 {
-    return call->primitive.primitive ? call_run(plan, step, call, direction) : SSLD_OK;
+    return call->primitive.primitive ? ssld_call_run(plan, step, call, direction) : SSLD_OK;
 }
 
-ssld_status weighted_backward(struct ssld_plan *plan, const struct step *step, const struct weighted *calls)
+ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *step, const struct weighted *calls)
 {
     ssld_status status = run_if_made(plan, step, &calls->backward_weights, "backward weights");
     if (!status)
@@ -137,11 +137,11 @@ ssld_status weighted_backward(struct ssld_plan *plan, const struct step *step, c
     return status;
 }
 
-void weighted_release(struct weighted *calls)
+void ssld_weighted_release(struct weighted *calls)
 {
-    call_release(&calls->forward);
-    call_release(&calls->backward_data);
-    call_release(&calls->backward_weights);
-    call_release(&calls->reorder_weights);
-    call_release(&calls->reorder_diff);
+    ssld_call_release(&calls->forward);
+    ssld_call_release(&calls->backward_data);
+    ssld_call_release(&calls->backward_weights);
+    ssld_call_release(&calls->reorder_weights);
+    ssld_call_release(&calls->reorder_diff);
 }

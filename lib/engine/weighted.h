@@ -22,15 +22,15 @@ struct weighted_descriptors {
     ssld_md *weights_any;   /* for oneDNN to choose */
 };
 
-void weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d);
+void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d);
 
 /* In prepare, once both primitives are made. */
-ssld_status weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
-ssld_status weighted_prepare_reorder_diff(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
+ssld_status ssld_weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
+ssld_status ssld_weighted_prepare_reorder_diff(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
 
 /* Inputs of the step: 0 src, 1 weights, 2 bias (may be left out). */
-ssld_status weighted_bind(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
-ssld_status weighted_backward(struct ssld_plan *plan, const struct step *step, const struct weighted *calls);
-void        weighted_release(struct weighted *calls);
+ssld_status ssld_weighted_bind(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
+ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *step, const struct weighted *calls);
+void        ssld_weighted_release(struct weighted *calls);
 
 #endif

@@ -260,7 +260,8 @@ static bool png_run(struct png_job *job)
 {
     if (setjmp(job->escape))
         return false;
-    job->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, job, png_on_error, png_on_warning, job, png_take, png_give);
+    job->png =
+        png_create_read_struct_2(PNG_LIBPNG_VER_STRING, job, png_on_error, png_on_warning, job, png_take, png_give);
     job->info = job->png ? png_create_info_struct(job->png) : NULL;
     if (!job->info) {
         ssld_fault_memory(job->fault, "libpng", 0);
@@ -325,5 +326,6 @@ ssld_status ssld_image_decode(ssld_context *context, const void *bytes, size_t s
             *image = made;
         return status;
     }
-    return ssld_fault_set(fault, SSLD_FORMAT, "%zu bytes that are neither a JPEG nor a PNG file; convert the image", size);
+    return ssld_fault_set(fault, SSLD_FORMAT, "%zu bytes that are neither a JPEG nor a PNG file; convert the image",
+                          size);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* exact.h - exp and log that give the same bits on every machine.
  *
- * Pixels hang on their last bit (a crop's size is rounded from them), and no two C libraries agree there. These are made of
- * IEEE additions, multiplications and divisions alone. Within 2 units in the last place of the true value. */
+ * Pixels hang on their last bit (a crop's size is rounded from them), and no two C libraries agree there. These are
+ * made of IEEE additions, multiplications and divisions alone. Within 2 units in the last place of the true value. */
 #ifndef SSLD_LIB_IMAGE_EXACT_H
 #define SSLD_LIB_IMAGE_EXACT_H
 

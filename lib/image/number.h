@@ -7,7 +7,7 @@
 
 /* All of the `length` characters as a finite decimal number; false if they are anything else. */
 bool ssld_number_read(const char *text, size_t length, double *value);
-/* The shortest decimal text that reads back as the same double, at most 24 characters and a zero. Returns its length. */
+/* The shortest decimal text that reads back as the same double, at most 24 characters. Returns its length. */
 size_t ssld_number_write(double value, char text[32]);
 
 #endif

@@ -2,8 +2,8 @@
 /* operation.c - the operations of view specs: each its shape rule, its function and a row in the table at the end.
  *
  * The order in which an operation draws its random words is part of what a view is: labels in stores all over the world
- * depend on it. It stands above each function that draws, and golden hashes in the tests hold it. An operation's stream is
- * ssld_stream_start(seed, sample, view, its position in the spec), so what others draw does not move it. */
+ * depend on it. It stands above each function that draws, and golden hashes in the tests hold it. An operation's stream
+ * is ssld_stream_start(seed, sample, view, its position in the spec), so what others draw does not move it. */
 #include "image/operation.h"
 
 #include <math.h>
@@ -135,8 +135,9 @@ static ssld_status crop_shape(const struct operation *operation, const int32_t i
     fixed_shape(operation, in, out, fault);
     for (int side = 1; side <= 2; side++)
         if (in[side] && in[side] + 2 * padding < out[side])
-            return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT, "%s: the image is %d x %d, too small for a crop of %d x %d; "
-                                  "resize it first", operation->kind->name, in[1], in[2], out[1], out[2]);
+            return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT,
+                                  "%s: the image is %d x %d, too small for a crop of %d x %d; resize it first",
+                                  operation->kind->name, in[1], in[2], out[1], out[2]);
     return SSLD_OK;
 }
 
@@ -147,8 +148,9 @@ static ssld_status center_crop_shape(const struct operation *operation, const in
 }
 
 /* Odd margins are halved to the even neighbour, as torchvision's int(round((height - crop) / 2)). */
-static ssld_status center_crop_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                                     const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
+static ssld_status center_crop_apply(const struct operation *operation, ssld_context *context,
+                                     struct ssld_stream *stream, const int32_t out[3], struct ssld_image *image,
+                                     struct ssld_fault *fault)
 {
     (void)operation;
     (void)context;
@@ -167,8 +169,8 @@ static ssld_status pad_crop_shape(const struct operation *operation, const int32
     return crop_shape(operation, in, (int32_t)operation->arguments[1].values[0], out, fault);
 }
 
-/* The columns or rows of a crop that lie on the image, which begins at `pad` and is `size` long; the crop begins at `at`
- * and is `crop` long. *from: in the image, *to: in the crop. Returns how many, 0 if none does. */
+/* The columns or rows of a crop that lie on the image, which begins at `pad` and is `size` long; the crop begins at
+ * `at` and is `crop` long. *from: in the image, *to: in the crop. Returns how many, 0 if none does. */
 static int32_t overlap(int32_t pad, int32_t size, int32_t at, int32_t crop, int32_t *from, int32_t *to)
 {
     int32_t begin = at > pad ? at : pad, end = at + crop < pad + size ? at + crop : pad + size;
@@ -194,7 +196,8 @@ static ssld_status pad_crop_apply(const struct operation *operation, ssld_contex
     size_t channels = (size_t)image->channels;
     for (int32_t y = 0; columns && y < rows; y++)
         memcpy(made.own + (size_t)(to_y + y) * made.stride + (size_t)to_x * channels,
-               image->pixels + (size_t)(from_y + y) * image->stride + (size_t)from_x * channels, (size_t)columns * channels);
+               image->pixels + (size_t)(from_y + y) * image->stride + (size_t)from_x * channels,
+               (size_t)columns * channels);
     ssld_image_replace(context, image, &made);
     return SSLD_OK;
 }
@@ -302,8 +305,9 @@ static ssld_status normalize_shape(const struct operation *operation, const int3
 {
     for (int a = 0; a < 2; a++)
         if (operation->arguments[a].count == 3 && in[0] != 3)
-            return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT, "normalize: %s has 3 numbers, but there is 1 channel; give "
-                                  "one number, or put rgb before it", operation->kind->arguments[a].name);
+            return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT,
+                                  "normalize: %s has 3 numbers, but there is 1 channel; give one, or put rgb before it",
+                                  operation->kind->arguments[a].name);
     same_shape(in, out);
     return SSLD_OK;
 }

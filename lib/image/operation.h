@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* operation.h - what a view spec is made of: a table of operations with their arguments, and a parsed spec.
  *
- * A new operation is a row in operation.c with its shape rule and its function; parser, printer and renderer know none by
- * name. */
+ * A new operation is a row in operation.c with its shape rule and its function; parser, printer and renderer know none
+ * by name. */
 #ifndef SSLD_LIB_IMAGE_OPERATION_H
 #define SSLD_LIB_IMAGE_OPERATION_H
 
@@ -45,8 +45,9 @@ struct operation_kind {
     const char          *preset;           /* a word that may stand for all arguments, or NULL */
     const char          *preset_arguments; /* their text */
     bool                 last;             /* nothing may follow it */
-    /* Channels, height, width of what it makes of an image of shape `in`; 0 for a side that depends on one not known. */
-    ssld_status (*shape)(const struct operation *operation, const int32_t in[3], int32_t out[3], struct ssld_fault *fault);
+    /* Channels, height, width of what it makes of an image of shape `in`; 0 for a side that is not known. */
+    ssld_status (*shape)(const struct operation *operation, const int32_t in[3], int32_t out[3],
+                         struct ssld_fault *fault);
     /* Change the image to its result, of shape `out`; NULL if the renderer's last step does it. */
     ssld_status (*apply)(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
                          const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault);

@@ -20,8 +20,8 @@ static void write_floats(const ssld_view_spec *spec, const struct ssld_image *im
 }
 
 /* Frees the image. Nothing is written to dst unless all of it is. */
-static ssld_status draw(const ssld_view_spec *spec, struct ssld_image *image, uint64_t seed, uint64_t sample, uint32_t view,
-                        float *dst, size_t capacity, struct ssld_fault *fault)
+static ssld_status draw(const ssld_view_spec *spec, struct ssld_image *image, uint64_t seed, uint64_t sample,
+                        uint32_t view, float *dst, size_t capacity, struct ssld_fault *fault)
 {
     ssld_status status = SSLD_OK;
     for (int32_t i = 0; i < spec->count && !status; i++) {
@@ -51,13 +51,15 @@ ssld_status ssld_view_draw(const ssld_view_spec *spec, const void *bytes, size_t
     return draw(spec, &image, seed, sample, view, dst, capacity, fault);
 }
 
-ssld_status ssld_view_draw_pixels(const ssld_view_spec *spec, const uint8_t *pixels, const int32_t image[3], uint64_t seed,
-                                  uint64_t sample, uint32_t view, float *dst, size_t capacity, struct ssld_fault *fault)
+ssld_status ssld_view_draw_pixels(const ssld_view_spec *spec, const uint8_t *pixels, const int32_t image[3],
+                                  uint64_t seed, uint64_t sample, uint32_t view, float *dst, size_t capacity,
+                                  struct ssld_fault *fault)
 {
     int32_t channels = image[0], height = image[1], width = image[2];
     if ((channels != 1 && channels != 3) || height < 1 || width < 1)
-        return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT, "pixels of shape %d x %d x %d; an image has 1 or 3 channels and at "
-                              "least one pixel", channels, height, width);
+        return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT,
+                              "pixels of shape %d x %d x %d; an image has 1 or 3 channels and at least one pixel",
+                              channels, height, width);
     if (height > SSLD_IMAGE_MOST_PIXELS / width)
         return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%d x %d pixels; at most 2^28 are supported", height, width);
     struct ssld_image borrowed = { channels, height, width, (size_t)width * (size_t)channels, pixels, NULL };
@@ -75,8 +77,8 @@ ssld_status ssld_view_render(const ssld_view_spec *spec, const void *bytes, size
     return SSLD_OK;
 }
 
-ssld_status ssld_view_render_pixels(const ssld_view_spec *spec, const uint8_t *pixels, const int32_t image[3], uint64_t seed,
-                                    uint64_t sample, uint32_t view, float *dst, size_t capacity)
+ssld_status ssld_view_render_pixels(const ssld_view_spec *spec, const uint8_t *pixels, const int32_t image[3],
+                                    uint64_t seed, uint64_t sample, uint32_t view, float *dst, size_t capacity)
 {
     struct ssld_fault fault;
     if (ssld_view_draw_pixels(spec, pixels, image, seed, sample, view, dst, capacity, &fault))

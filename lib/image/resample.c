@@ -9,8 +9,8 @@
  *   w(i)  = triangle((i - centre + 0.5) / stretch) / sum of these   weight(i) = round(w(i) * 2^22)
  *   out(o) = clip8((2^21 + sum weight(i) * in(i)) >> 22)
  *
- * Each line of that is evaluated in double in Pillow's order, so the integer weights are the same. Since the sums are of
- * integers, they may be formed in any order: the vertical pass goes along rows, which compilers vectorise. */
+ * Each line of that is evaluated in double in Pillow's order, so the integer weights are the same. Since the sums are
+ * of integers, they may be formed in any order: the vertical pass goes along rows, which compilers vectorise. */
 #include "image/image.h"
 
 #include <math.h>
@@ -62,7 +62,8 @@ static void taps_fill_one(const struct taps *taps, int32_t in, double scale, dou
     taps->count[position] = end - first;
 }
 
-static ssld_status taps_make(ssld_context *context, int32_t in, int32_t out, struct taps *taps, struct ssld_fault *fault)
+static ssld_status taps_make(ssld_context *context, int32_t in, int32_t out, struct taps *taps,
+                             struct ssld_fault *fault)
 {
     double scale = (double)in / out;
     double stretch = scale < 1.0 ? 1.0 : scale;
@@ -92,7 +93,8 @@ static inline uint8_t clip8(int32_t sum)
 }
 
 /* One row. src: (in, channels), dst: (out, channels). `channels` is a constant where this is inlined. */
-static inline void horizontal_row(const struct taps *taps, const uint8_t *src, int32_t channels, int32_t out, uint8_t *dst)
+static inline void horizontal_row(const struct taps *taps, const uint8_t *src, int32_t channels, int32_t out,
+                                  uint8_t *dst)
 {
     for (int32_t position = 0; position < out; position++, dst += channels) {
         const uint8_t *pixel = src + (size_t)taps->first[position] * (size_t)channels;

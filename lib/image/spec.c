@@ -35,7 +35,7 @@ static struct slice trimmed(struct slice part)
     return part;
 }
 
-/* Cut `rest` at the first `separator`: returns what is before it, rest is what is behind; *found: whether there was one. */
+/* Cut `rest` at the first `separator`: returns what is before it, rest is what is behind; *found: there was one. */
 static struct slice cut_at(struct slice *rest, const char *separator, bool *found)
 {
     size_t length = strlen(separator);
@@ -163,8 +163,9 @@ static ssld_status read_value(ssld_context *context, const struct operation_kind
         good = argument->values[i] >= expected->least && argument->values[i] <= expected->most;
     if (good)
         return SSLD_OK;
-    return ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: %s: '%.*s' is not a possible %s; expected %s from %g to %g",
-                     kind->name, SLICE(text), expected->name, form->expected, expected->least, expected->most);
+    return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                     "view spec: %s: '%.*s' is not a possible %s; expected %s from %g to %g", kind->name, SLICE(text),
+                     expected->name, form->expected, expected->least, expected->most);
 }
 
 /* Which argument a piece is: by its name, cut off from it, or by its position. *named: whether a piece so far had a
@@ -177,8 +178,9 @@ static int find_argument(ssld_context *context, const struct operation_kind *kin
     struct slice value = *piece;
     struct slice name = trimmed(cut_at(&value, "=", &has_name));
     if (!has_name && *named) {
-        ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: %s: '%.*s' has no name but stands behind one that has; expected "
-                  "%s", kind->name, SLICE(*piece), usage(kind, text));
+        ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                  "view spec: %s: '%.*s' has no name but stands behind one that has; expected %s",
+                  kind->name, SLICE(*piece), usage(kind, text));
         return -1;
     }
     int index = 0;
@@ -194,8 +196,8 @@ static int find_argument(ssld_context *context, const struct operation_kind *kin
         ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: %s: unknown argument '%.*s'; expected %s", kind->name,
                   SLICE(name), usage(kind, text));
     else
-        ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: %s: '%.*s' is one argument too many; expected %s", kind->name,
-                  SLICE(*piece), usage(kind, text));
+        ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: %s: '%.*s' is one argument too many; expected %s",
+                  kind->name, SLICE(*piece), usage(kind, text));
     return -1;
 }
 
@@ -254,7 +256,8 @@ static ssld_status fail_unknown(ssld_context *context, struct slice word)
     size_t length = 0;
     for (const struct operation_kind *kind = ssld_operation_kinds; kind->name; kind++)
         length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", kind->name);
-    return ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: unknown operation '%.*s'; there are %s", SLICE(word), known);
+    return ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: unknown operation '%.*s'; there are %s", SLICE(word),
+                     known);
 }
 
 /* One operation off the front of `rest`, which is trimmed and not empty. */
@@ -276,8 +279,8 @@ static ssld_status read_operation(ssld_context *context, struct slice *rest, str
         if (!closed)
             return ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: '%.*s' has no ')'", SLICE(*rest));
         if (tail.length && !is_blank(tail.at[0]))
-            return ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: '%.*s' follows %s without a space", SLICE(tail),
-                             operation->kind->name);
+            return ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: '%.*s' follows %s without a space",
+                             SLICE(tail), operation->kind->name);
     }
     *rest = trimmed(tail);
     return read_arguments(context, body, operation);
@@ -287,15 +290,17 @@ static ssld_status read_spec(ssld_view_spec *spec, const char *text)
 {
     struct slice rest = trimmed((struct slice){ text, strlen(text) });
     if (!rest.length)
-        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: it is empty; 'normalize(0, 1)' is pixels as x / 255");
+        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
+                         "view spec: it is empty; 'normalize(0, 1)' is pixels as x / 255");
     while (rest.length) {
         const struct operation *before = spec->count ? &spec->operations[spec->count - 1] : NULL;
         if (before && before->kind->last)
-            return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: '%.*s' stands behind %s, which must be last",
-                             SLICE(rest), before->kind->name);
+            return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
+                             "view spec: '%.*s' stands behind %s, which must be last", SLICE(rest), before->kind->name);
         /* One place is kept for the normalize that is added. */
         if (spec->count == SSLD_MOST_OPERATIONS - 1)
-            return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: more than %d operations", SSLD_MOST_OPERATIONS - 1);
+            return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: more than %d operations",
+                             SSLD_MOST_OPERATIONS - 1);
         if (read_operation(spec->context, &rest, &spec->operations[spec->count]))
             return SSLD_INVALID_ARGUMENT;
         spec->count++;
@@ -391,8 +396,9 @@ ssld_status ssld_view_spec_shape(const ssld_view_spec *spec, const int32_t image
     struct ssld_fault fault;
     int32_t at[3] = { image[0], image[1], image[2] };
     if ((at[0] != 1 && at[0] != 3) || at[1] < 0 || at[2] < 0)
-        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: an image of shape %d x %d x %d; there must be 1 or 3 "
-                         "channels", at[0], at[1], at[2]);
+        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
+                         "view spec: an image of shape %d x %d x %d; there must be 1 or 3 channels",
+                         at[0], at[1], at[2]);
     for (int32_t i = 0; i < spec->count; i++) {
         int32_t next[3];
         if (ssld_operation_shape(&spec->operations[i], at, next, &fault))
@@ -400,8 +406,10 @@ ssld_status ssld_view_spec_shape(const ssld_view_spec *spec, const int32_t image
         memcpy(at, next, sizeof at);
     }
     if (!at[1] || !at[2])
-        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: '%s' makes views of different sizes from images of "
-                         "different sizes; put rrc(S), resize(HxW) or center_crop(S) into it", spec->text);
+        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
+                         "view spec: '%s' makes views of different sizes from images of different sizes; put rrc(S), "
+                         "resize(HxW) or center_crop(S) into it",
+                         spec->text);
     memcpy(shape, at, sizeof at);
     return SSLD_OK;
 }

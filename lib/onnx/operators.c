@@ -11,6 +11,8 @@
 #define MOST_ATTRIBUTES 32 /* of one node: ONNX's operators have far fewer */
 #define MOST_AXES 4
 
+#define ELEMENT_FLOAT 1 /* TensorProto.data_type */
+
 /* AttributeProto.type */
 #define TYPE_FLOAT 1
 #define TYPE_INT 2
@@ -41,6 +43,8 @@ static const struct rule {
     { "BatchNormalization", "is_test", RULE_IGNORED, 0, NULL },
     { "BatchNormalization", "spatial", RULE_INT, 1, NULL },
     { "BatchNormalization", "training_mode", RULE_IGNORED, 0, NULL },
+    { "Cast", "saturate", RULE_IGNORED, 0, NULL },
+    { "Cast", "to", RULE_INT, ELEMENT_FLOAT, NULL },
     { "Constant", "value", RULE_HANDLED, 0, "the only form read" },
     { "Conv", "auto_pad", RULE_HANDLED, 0, "becomes pads" },
     { "Dropout", "is_test", RULE_IGNORED, 0, NULL },
@@ -643,6 +647,17 @@ static ssld_status convert_identity(struct reader *reader, const struct onnx_ope
     return SSLD_OK;
 }
 
+/* From float to float, which PyTorch writes before bounds of Clip: nothing. */
+static ssld_status convert_cast(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
+                                struct ssld_attributes *attributes)
+{
+    ssld_status status = need_inputs(reader, node, 1, 1);
+    const struct entry *src = status ? NULL : ssld_onnx_input(reader, node, 0);
+    if (!status && src->kind == ENTRY_TENSOR && src->tensor->data_type != ELEMENT_FLOAT)
+        status = ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it casts '%.80s', which is not of type float", src->name);
+    return status ? status : convert_identity(reader, row, node, attributes);
+}
+
 /* At the end of the network: logits are asked for, so what makes probabilities of them is left off. */
 static ssld_status convert_softmax(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
                                    struct ssld_attributes *attributes)
@@ -669,6 +684,7 @@ static const struct onnx_operator operators[] = {
     { "Add", SSLD_OP_ADD, convert_add, "two activations of one shape; or the bias behind a MatMul" },
     { "AveragePool", SSLD_OP_AVERAGE_POOL, convert_pool, "two-dimensional; not count_include_pad with both pads and ceil_mode" },
     { "BatchNormalization", SSLD_OP_BATCH_NORM, convert_batch_norm, "of (N, C, H, W) with constant inputs" },
+    { "Cast", SSLD_OP_KINDS, convert_cast, "from float to float" },
     { "Clip", SSLD_OP_CLIP, convert_clip, "constant bounds" },
     { "Constant", SSLD_OP_KINDS, convert_constant, "a tensor" },
     { "Conv", SSLD_OP_CONV, convert_conv, "two-dimensional, constant weights and bias" },

@@ -156,15 +156,18 @@ ssld_status ssld_header_read(ssld_context *context, const char *path, const uint
         return ssld_fail(context, SSLD_FORMAT, "%s: not a store of soft labels", path);
     uint64_t frame = SKIPPABLE_BYTES + (uint64_t)ssld_get_u32(bytes + 4);
     if (frame > size)
-        return ssld_fail(context, SSLD_CORRUPT, "%s: cut off inside its header (%llu of %llu bytes); resume labelling if it "
+        return ssld_fail(context, SSLD_CORRUPT,
+                         "%s: cut off inside its header (%llu of %llu bytes); resume labelling if it "
                          "was interrupted, else take a copy", path, (unsigned long long)size, (unsigned long long)frame);
     if (frame < HEADER_FIXED + CHECKSUM_BYTES || !frame_checksum_right(bytes, frame))
-        return ssld_fail(context, SSLD_CORRUPT, "%s: the header at offset 0 fails its checksum; the file is damaged, take a "
+        return ssld_fail(context, SSLD_CORRUPT,
+                         "%s: the header at offset 0 fails its checksum; the file is damaged, take a "
                          "copy", path);
     uint32_t major = ssld_get_u16(bytes + 16), minor = ssld_get_u16(bytes + 18), fixed = ssld_get_u32(bytes + 20);
     uint64_t required = ssld_get_u64(bytes + 24), optional = ssld_get_u64(bytes + 32);
     if (major != VERSION_MAJOR || required & ~KNOWN_REQUIRED)
-        return ssld_fail(context, SSLD_FORMAT, "%s: a store of format %u.%u with required features %llx; this libssld reads "
+        return ssld_fail(context, SSLD_FORMAT,
+                         "%s: a store of format %u.%u with required features %llx; this libssld reads "
                          "format %d: install a later version", path, major, minor, (unsigned long long)required,
                          VERSION_MAJOR);
     if (fixed < HEADER_FIXED || fixed > frame - CHECKSUM_BYTES)
@@ -175,7 +178,8 @@ ssld_status ssld_header_read(ssld_context *context, const char *path, const uint
     header->link = ssld_get_u64(bytes + frame - CHECKSUM_BYTES);
     ssld_status status = sections_read(context, path, bytes + fixed, bytes + frame - CHECKSUM_BYTES, header);
     if (!status && !header_within_limits(header))
-        status = ssld_fail(context, SSLD_FORMAT, "%s: a field of the store's header is outside the limits of its format", path);
+        status = ssld_fail(context, SSLD_FORMAT,
+                           "%s: a field of the store's header is outside the limits of its format", path);
     if (status)
         ssld_header_free(context, header);
     return status;
@@ -211,7 +215,8 @@ static ssld_status expect_fingerprint(ssld_context *context, const char *path, c
         text[1][i] = "0123456789abcdef"[expected[i / 2] >> (i % 2 ? 0 : 4) & 15];
     }
     text[0][32] = text[1][32] = 0;
-    return ssld_fail(context, SSLD_MISMATCH, "%s: made with another %s: its fingerprint is %s in the store, %s was expected; "
+    return ssld_fail(context, SSLD_MISMATCH,
+                     "%s: made with another %s: its fingerprint is %s in the store, %s was expected; "
                      AGAIN, path, what, text[0], text[1]);
 }
 
@@ -223,7 +228,8 @@ ssld_status ssld_header_expect(ssld_context *context, const char *path, const st
         bool        asked;
         uint64_t    found, expected;
     } numbers[] = {
-#define NUMBER(field, what) { what, expected->field, (uint64_t)header->field, expected->field ? (uint64_t)*expected->field : 0 }
+#define NUMBER(field, what) \
+    { what, expected->field, (uint64_t)header->field, expected->field ? (uint64_t)*expected->field : 0 }
         NUMBER(classes, "the number of classes"),
         NUMBER(samples, "the number of samples"),
         NUMBER(views, "the number of views a sample"),
@@ -239,11 +245,14 @@ ssld_status ssld_header_expect(ssld_context *context, const char *path, const st
         if (numbers[i].asked)
             status = expect_number(context, path, numbers[i].what, numbers[i].found, numbers[i].expected);
     if (!status && expected->dataset_fingerprint)
-        status = expect_fingerprint(context, path, "data set", header->dataset_fingerprint, expected->dataset_fingerprint);
+        status = expect_fingerprint(context, path, "data set", header->dataset_fingerprint,
+                                    expected->dataset_fingerprint);
     if (!status && expected->teacher_fingerprint)
-        status = expect_fingerprint(context, path, "teacher", header->teacher_fingerprint, expected->teacher_fingerprint);
+        status = expect_fingerprint(context, path, "teacher", header->teacher_fingerprint,
+                                    expected->teacher_fingerprint);
     if (!status && expected->view_spec && strcmp(header->view_spec, expected->view_spec))
-        status = ssld_fail(context, SSLD_MISMATCH, "%s: the view spec is '%s' in the store, '%s' was expected; " AGAIN, path,
+        status = ssld_fail(context, SSLD_MISMATCH,
+                           "%s: the view spec is '%s' in the store, '%s' was expected; " AGAIN, path,
                            header->view_spec, expected->view_spec);
     return status;
 }
@@ -285,8 +294,8 @@ size_t ssld_block_frame_size(uint32_t runs)
     return BLOCK_FIXED + (size_t)runs * RUN_BYTES + CHECKSUM_BYTES;
 }
 
-void ssld_block_write(const struct ssld_store_header *header, const struct ssld_block *block, const struct ssld_run *runs,
-                      uint8_t *bytes)
+void ssld_block_write(const struct ssld_store_header *header, const struct ssld_block *block,
+                      const struct ssld_run *runs, uint8_t *bytes)
 {
     size_t size = ssld_block_frame_size(block->runs);
     bound_frame_begin(header, block->offset, kinds[0].kind, size, bytes);
@@ -379,8 +388,8 @@ uint64_t ssld_index_size(uint64_t runs)
     return runs > most ? 0 : INDEX_FIXED + runs * INDEX_RUN_BYTES + TRAILER_BYTES;
 }
 
-void ssld_index_write(const struct ssld_store_header *header, uint64_t offset, const struct ssld_run *runs, uint64_t count,
-                      uint64_t blocks, uint8_t *bytes)
+void ssld_index_write(const struct ssld_store_header *header, uint64_t offset, const struct ssld_run *runs,
+                      uint64_t count, uint64_t blocks, uint8_t *bytes)
 {
     uint64_t size = ssld_index_size(count);
     bound_frame_begin(header, offset, kinds[2].kind, size, bytes);

@@ -117,7 +117,8 @@ static const struct cached_block *block_payload(struct scratch *scratch, const s
     struct cached_block *oldest = &scratch->blocks[0];
     for (int32_t i = 0; i < scratch->block_count; i++) {
         struct cached_block *cached = &scratch->blocks[i];
-        if (cached->used && cached->checksum == block->checksum && cached->compressed_bytes == block->compressed_bytes &&
+        if (cached->used && cached->checksum == block->checksum &&
+            cached->compressed_bytes == block->compressed_bytes &&
             cached->payload_bytes == block->payload_bytes) {
             cached->used = scratch->reads;
             return cached;
@@ -144,8 +145,8 @@ static bool block_open(const ssld_store *store, struct scratch *scratch, uint64_
     if (!ssld_block_read(&file, offset, block))
         return false;
     const struct cached_block *cached = block_payload(scratch, block);
-    return cached && ssld_payload_read(store->codec, &store->header, cached->payload, block->payload_bytes, block->records,
-                                       columns);
+    return cached && ssld_payload_read(store->codec, &store->header, cached->payload, block->payload_bytes,
+                                       block->records, columns);
 }
 
 /* Whether the block holds the run where the index says it does. */
@@ -193,16 +194,19 @@ static ssld_status fail_missing(const ssld_store *store, uint64_t sample, uint32
                          "%s: no label for sample %llu, view %u: the store has %llu samples with %u views each", store->path,
                          (unsigned long long)sample, view, (unsigned long long)header->samples, header->views);
     if (store->broken)
-        return ssld_fail(store->context, SSLD_CORRUPT, "%s: no label for sample %llu, view %u: the file is damaged at offset %llu, "
+        return ssld_fail(store->context, SSLD_CORRUPT,
+                         "%s: no label for sample %llu, view %u: the file is damaged at offset %llu, "
                          "where it may have been; take a copy of the file or label again", store->path,
                          (unsigned long long)sample, view, (unsigned long long)store->broken);
-    return ssld_fail(store->context, SSLD_NOT_FOUND, "%s: sample %llu, view %u is not labelled yet; resume labelling", store->path,
+    return ssld_fail(store->context, SSLD_NOT_FOUND,
+                     "%s: sample %llu, view %u is not labelled yet; resume labelling", store->path,
                      (unsigned long long)sample, view);
 }
 
 static ssld_status fail_block(const ssld_store *store, uint64_t offset, uint64_t sample, uint32_t view)
 {
-    return ssld_fail(store->context, SSLD_CORRUPT, "%s: the block at offset %llu, which has sample %llu, view %u, is damaged; its "
+    return ssld_fail(store->context, SSLD_CORRUPT,
+                     "%s: the block at offset %llu, which has sample %llu, view %u, is damaged; its "
                      "labels are lost, those of other blocks are not: take a copy of the file or label again", store->path,
                      (unsigned long long)offset, (unsigned long long)sample, view);
 }
@@ -252,14 +256,15 @@ static ssld_status plan_requests(const ssld_store *store, int32_t count, const u
         if (run == store->list.count)
             return fail_missing(store, samples[i], views[i]);
         const struct ssld_run *found = &store->list.runs[run];
-        requests[i] = (struct request){ found->block, (uint32_t)run, found->record + (uint32_t)(samples[i] - found->sample), i };
+        requests[i] = (struct request){ found->block, (uint32_t)run,
+                                        found->record + (uint32_t)(samples[i] - found->sample), i };
     }
     sort_requests(requests, (size_t)count);
     return SSLD_OK;
 }
 
-static ssld_status read_requests(const ssld_store *store, struct scratch *scratch, int32_t count, const uint64_t *samples,
-                                 const uint32_t *views, float *rows)
+static ssld_status read_requests(const ssld_store *store, struct scratch *scratch, int32_t count,
+                                 const uint64_t *samples, const uint32_t *views, float *rows)
 {
     struct ssld_block block = { 0 };
     struct ssld_columns columns;
@@ -286,17 +291,19 @@ static ssld_status read_requests(const ssld_store *store, struct scratch *scratc
     return SSLD_OK;
 }
 
-ssld_status ssld_store_read_views(const ssld_store *store, int32_t count, const uint64_t *samples, const uint32_t *views,
-                                  ssld_labels *labels)
+ssld_status ssld_store_read_views(const ssld_store *store, int32_t count, const uint64_t *samples,
+                                  const uint32_t *views, ssld_labels *labels)
 {
     if (!samples || !views || count < 1)
-        return ssld_fail(store->context, SSLD_INVALID_ARGUMENT, "%s: the batch has no sample ids or no view numbers; a store is "
+        return ssld_fail(store->context, SSLD_INVALID_ARGUMENT,
+                         "%s: the batch has no sample ids or no view numbers; a store is "
                          "read by both", store->path);
     if (count > labels->capacity)
-        return ssld_fail(store->context, SSLD_INVALID_ARGUMENT, "%s: %d views asked for, the labels take %d", store->path, count,
-                         labels->capacity);
+        return ssld_fail(store->context, SSLD_INVALID_ARGUMENT,
+                         "%s: %d views asked for, the labels take %d", store->path, count, labels->capacity);
     if (labels->classes != store->header.classes)
-        return ssld_fail(store->context, SSLD_MISMATCH, "%s: made for %d classes, the labels have %d; create labels of the store's",
+        return ssld_fail(store->context, SSLD_MISMATCH,
+                         "%s: made for %d classes, the labels have %d; create labels of the store's",
                          store->path, store->header.classes, labels->classes);
     struct scratch *scratch = NULL;
     ssld_status status = scratch_of(store, labels, &scratch);
@@ -355,11 +362,13 @@ static ssld_status verify(const ssld_store *store)
 {
     ssld_context *context = store->context;
     if (store->broken)
-        return ssld_fail(context, SSLD_CORRUPT, "%s: damaged at offset %llu, labels there are lost; take a copy of the file or "
+        return ssld_fail(context, SSLD_CORRUPT,
+                         "%s: damaged at offset %llu, labels there are lost; take a copy of the file or "
                          "label again", store->path, (unsigned long long)store->broken);
     struct scratch *scratch = scratch_create(context, 1, store->header.block_bytes);
     float *row = ssld_alloc(context, (size_t)store->header.classes * sizeof *row);
-    ssld_status status = scratch && row ? SSLD_OK : ssld_fail_memory(context, "verifying a store", store->header.block_bytes);
+    ssld_status status = scratch && row ? SSLD_OK
+                                        : ssld_fail_memory(context, "verifying a store", store->header.block_bytes);
     for (size_t i = 0; i < store->list.count && !status; i++) {
         scratch->reads++;
         status = ssld_check_cancelled(context);
@@ -385,7 +394,8 @@ static ssld_status expect_options(const ssld_store *store, const ssld_store_opti
     return ssld_header_expect(store->context, store->path, &store->header, &expected);
 }
 
-ssld_status ssld_store_open(ssld_context *context, const char *path, const ssld_store_options *given, ssld_store **store)
+ssld_status ssld_store_open(ssld_context *context, const char *path, const ssld_store_options *given,
+                            ssld_store **store)
 {
     ssld_store_options options;
     ssld_store *made;
@@ -407,7 +417,8 @@ ssld_status ssld_store_open(ssld_context *context, const char *path, const ssld_
         goto fail;
     made->codec = ssld_codec_find(made->header.codec);
     if (!made->codec) {
-        status = ssld_fail(context, SSLD_FORMAT, "%s: codec %d is unknown to this libssld; install a later version", path,
+        status = ssld_fail(context, SSLD_FORMAT,
+                           "%s: codec %d is unknown to this libssld; install a later version", path,
                            made->header.codec);
         goto fail;
     }

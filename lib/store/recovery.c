@@ -60,7 +60,8 @@ ssld_status ssld_run_list_sort(ssld_context *context, const char *path, struct s
     }
     for (size_t i = 1; i < count; i++)
         if (runs[i - 1].view == runs[i].view && runs[i - 1].sample + runs[i - 1].count > runs[i].sample)
-            return ssld_fail(context, SSLD_CORRUPT, "%s: sample %llu, view %u is stored twice, in the blocks at offsets %llu "
+            return ssld_fail(context, SSLD_CORRUPT,
+                             "%s: sample %llu, view %u is stored twice, in the blocks at offsets %llu "
                              "and %llu; the file is not as libssld writes it", path, (unsigned long long)runs[i].sample,
                              runs[i].view, (unsigned long long)runs[i - 1].block, (unsigned long long)runs[i].block);
     return SSLD_OK;
@@ -94,8 +95,8 @@ static uint64_t next_frame(const struct ssld_store_file *file, uint64_t offset, 
 }
 
 /* Take the sound frame at `*offset` in and go behind it. SSLD_NOT_FOUND if none is there. */
-static ssld_status take_frame(ssld_context *context, const char *path, const struct ssld_store_file *file, uint64_t *offset,
-                              struct ssld_scan *scan)
+static ssld_status take_frame(ssld_context *context, const char *path, const struct ssld_store_file *file,
+                              uint64_t *offset, struct ssld_scan *scan)
 {
     struct ssld_frame frame;
     struct ssld_block block;
@@ -126,7 +127,8 @@ static ssld_status take_frame(ssld_context *context, const char *path, const str
         scan->damaged |= !whole;
         break;
     case SSLD_FRAME_UNKNOWN:
-        return ssld_fail(context, SSLD_FORMAT, "%s: a frame '%.8s' at offset %llu is unknown to this libssld; install a later "
+        return ssld_fail(context, SSLD_FORMAT,
+                         "%s: a frame '%.8s' at offset %llu is unknown to this libssld; install a later "
                          "version", path, (const char *)frame.bytes + 8, (unsigned long long)*offset);
     default: /* may be skipped */
         break;

@@ -112,7 +112,8 @@ static bool view_note(struct ssld_store_writer *writer, uint32_t view, uint64_t 
 }
 
 /* The first sample from `from` on whose bit is `set`; samples if there is none. */
-static uint64_t view_next(const struct ssld_store_writer *writer, const struct view_state *state, uint64_t from, bool set)
+static uint64_t view_next(const struct ssld_store_writer *writer, const struct view_state *state, uint64_t from,
+                          bool set)
 {
     uint64_t samples = writer->header.samples;
     while (from < samples) {
@@ -130,7 +131,8 @@ static uint64_t view_next(const struct ssld_store_writer *writer, const struct v
     return samples;
 }
 
-ssld_status ssld_store_writer_missing(const ssld_store_writer *writer, uint32_t *view, uint64_t *sample, uint64_t *count)
+ssld_status ssld_store_writer_missing(const ssld_store_writer *writer, uint32_t *view, uint64_t *sample,
+                                      uint64_t *count)
 {
     uint64_t samples = writer->header.samples, from = *sample;
     for (uint32_t v = *view; v < writer->header.views; v++, from = 0) {
@@ -169,7 +171,8 @@ static ssld_status fail_write(struct ssld_store_writer *writer, const char *verb
 static ssld_status sync_file(struct ssld_store_writer *writer)
 {
     if (writer->sync_failed)
-        return ssld_fail(writer->context, SSLD_IO, "%s: the system could not write what it had accepted; open the store again "
+        return ssld_fail(writer->context, SSLD_IO,
+                         "%s: the system could not write what it had accepted; open the store again "
                          "with SSLD_STORE_RESUME", writer->path);
     if (!fdatasync(writer->descriptor))
         return SSLD_OK;
@@ -195,7 +198,8 @@ static ssld_status write_at_end(struct ssld_store_writer *writer, const void *by
     ssld_status status = cut_to_end(writer);
     if (status)
         return status;
-    if (lseek(writer->descriptor, (off_t)writer->end, SEEK_SET) < 0 || ssld_write_all(writer->descriptor, bytes, size)) {
+    if (lseek(writer->descriptor, (off_t)writer->end, SEEK_SET) < 0 ||
+        ssld_write_all(writer->descriptor, bytes, size)) {
         status = fail_write(writer, "write");
         /* If this fails too, the next write's cut_to_end() tries it again. */
         if (ftruncate(writer->descriptor, (off_t)writer->end))
@@ -311,14 +315,14 @@ static ssld_status check_labels(struct ssld_store_writer *writer, int32_t count,
     const struct ssld_store_header *header = &writer->header;
     ssld_context *context = writer->context;
     if (labels->kind == SSLD_LABELS_EMPTY || labels->count != count || count < 1)
-        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "%s: %d labels for %d views; give one label a view", writer->path,
-                         labels->count, count);
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                         "%s: %d labels for %d views; give one label a view", writer->path, labels->count, count);
     if (labels->classes != header->classes)
-        return ssld_fail(context, SSLD_MISMATCH, "%s: made for %d classes, the labels have %d", writer->path, header->classes,
-                         labels->classes);
+        return ssld_fail(context, SSLD_MISMATCH,
+                         "%s: made for %d classes, the labels have %d", writer->path, header->classes, labels->classes);
     if (!samples || !views)
-        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "%s: the batch has no sample ids or no view numbers; a store needs both",
-                         writer->path);
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                         "%s: the batch has no sample ids or no view numbers; a store needs both", writer->path);
     for (int32_t i = 0; i < count; i++) {
         if (samples[i] >= header->samples || views[i] >= header->views)
             return ssld_fail(context, SSLD_INVALID_ARGUMENT,
@@ -328,7 +332,8 @@ static ssld_status check_labels(struct ssld_store_writer *writer, int32_t count,
         const char *wrong = ssld_label_check(labels->values + (size_t)i * (size_t)labels->classes, labels->classes,
                                              labels->kind == SSLD_LABELS_LOGITS);
         if (wrong)
-            return ssld_fail(context, SSLD_INVALID_ARGUMENT, "%s: the label of sample %llu, view %u %s; nothing of its batch was "
+            return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                             "%s: the label of sample %llu, view %u %s; nothing of its batch was "
                              "stored", writer->path, (unsigned long long)samples[i], views[i], wrong);
     }
     for (int32_t i = 0; i < count; i++)
@@ -510,7 +515,8 @@ static ssld_status take_scan(struct ssld_store_writer *writer, struct ssld_scan 
             return SSLD_OUT_OF_MEMORY;
         for (uint32_t record = 0; record < run->count; record++)
             if (!view_note(writer, run->view, run->sample + record))
-                return ssld_fail(writer->context, SSLD_CORRUPT, "%s: sample %llu, view %u is stored twice, the second time in "
+                return ssld_fail(writer->context, SSLD_CORRUPT,
+                                 "%s: sample %llu, view %u is stored twice, the second time in "
                                  "the block at offset %llu; the file is not as libssld writes it", writer->path,
                                  (unsigned long long)(run->sample + record), run->view, (unsigned long long)run->block);
     }
@@ -548,10 +554,12 @@ static ssld_status check_appendable(struct ssld_store_writer *writer)
     const struct ssld_store_header *header = &writer->header;
     const struct ssld_codec *codec = ssld_codec_find(header->codec);
     if (!codec || header->newer)
-        return ssld_fail(writer->context, SSLD_FORMAT, "%s: written by a later libssld with features unknown to this one; install "
+        return ssld_fail(writer->context, SSLD_FORMAT,
+                         "%s: written by a later libssld with features unknown to this one; install "
                          "that version to go on with it", writer->path);
     if (ssld_payload_bytes(codec, header, header->block_records) > header->block_bytes)
-        return ssld_fail(writer->context, SSLD_FORMAT, "%s: the store's header allows blocks smaller than its records", writer->path);
+        return ssld_fail(writer->context, SSLD_FORMAT, "%s: the store's header allows blocks smaller than its records",
+                         writer->path);
     return SSLD_OK;
 }
 
@@ -578,13 +586,15 @@ static ssld_status resume_file(struct ssld_store_writer *writer, const ssld_stor
     if ((status = ssld_scan_run(context, writer->path, &file, &scan)))
         goto done;
     if (scan.damaged) {
-        status = ssld_fail(context, SSLD_CORRUPT, "%s: damaged at offset %llu, before labels that were committed; nothing was "
+        status = ssld_fail(context, SSLD_CORRUPT,
+                           "%s: damaged at offset %llu, before labels that were committed; nothing was "
                            "changed. Its other blocks can still be read", writer->path, (unsigned long long)scan.broken);
         goto done;
     }
     ssld_scan_cut_torn(&file, &scan);
     if (scan.end < map.size && !scan.closed)
-        ssld_log(context, SSLD_LOG_WARNING, "%s: the last write was interrupted; %llu bytes behind offset %llu are given up",
+        ssld_log(context, SSLD_LOG_WARNING,
+                 "%s: the last write was interrupted; %llu bytes behind offset %llu are given up",
                  writer->path, (unsigned long long)(map.size - scan.end), (unsigned long long)scan.end);
     status = take_scan(writer, &scan, map.size);
 done:
@@ -657,8 +667,8 @@ static ssld_status write_index(struct ssld_store_writer *writer)
 {
     uint64_t size = ssld_index_size(writer->list.count);
     if (!size) {
-        ssld_log(writer->context, SSLD_LOG_WARNING, "%s: too many runs for an index; opening the store will walk its blocks",
-                 writer->path);
+        ssld_log(writer->context, SSLD_LOG_WARNING,
+                 "%s: too many runs for an index; opening the store will walk its blocks", writer->path);
         return SSLD_OK;
     }
     ssld_status status = ssld_run_list_sort(writer->context, writer->path, &writer->list);

@@ -32,8 +32,8 @@ def _load():
     found = ctypes.util.find_library("ssld")
     if found:
         return ctypes.CDLL(found)
-    raise ImportError("libssld was not found (%s); install it with `meson install`, or set SSLD_LIBRARY to the path of %s"
-                      % ("; ".join(tried), SONAME))
+    raise ImportError("libssld was not found (%s); install it with `meson install`, or set SSLD_LIBRARY to the path of "
+                      "%s" % ("; ".join(tried), SONAME))
 
 
 def _declare(library):
@@ -48,7 +48,7 @@ def _declare(library):
 
 
 def _check(library):
-    """Structs and version are the library's: each options struct, filled with ones, must come back as its size and zeros."""
+    """Version and structs are the library's: each options struct, filled with ones, comes back as its size and zeros."""
     version = library.ssld_version()
     if version // 1000 != VERSION // 1000:
         raise ImportError("%s has interface version %d.%d, the ssld package is for %d.%d; install the two together"

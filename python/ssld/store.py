@@ -13,11 +13,11 @@ from .context import Context
 from .errors import Error
 from .labels import Labels
 
-StoreInfo = namedtuple("StoreInfo", "file_bytes records samples views classes codec top_k batch_norm closed blocks view_seed "
-                                    "dataset_fingerprint teacher_fingerprint")
-StoreInfo.__doc__ = """What a store's header says and what is there: size of the file, stored labels, samples of the data set,
-views of each that were to be labelled, classes, ssld.CODEC_x, its K, the teacher's ssld.BATCH_NORM_x, 1 if the writer was
-closed, blocks, seed of the views, fingerprints (16 bytes each)."""
+StoreInfo = namedtuple("StoreInfo", "file_bytes records samples views classes codec top_k batch_norm closed blocks "
+                                    "view_seed dataset_fingerprint teacher_fingerprint")
+StoreInfo.__doc__ = """What a store's header says and what is there: size of the file, stored labels, samples of the data
+set, views of each that were to be labelled, classes, ssld.CODEC_x, its K, the teacher's ssld.BATCH_NORM_x, 1 if the
+writer was closed, blocks, seed of the views, fingerprints (16 bytes each)."""
 
 Missing = namedtuple("Missing", "view sample count")
 Missing.__doc__ = "`count` consecutive samples, from `sample` on, of which view `view` is not stored."
@@ -46,8 +46,8 @@ class StoreWriter(Object):
     A writer that is neither closed nor left by `with` gives up what was not committed.
     """
 
-    def __init__(self, context, path, classes, samples, views=None, resume=False, codec=None, top_k=None, batch_norm=None,
-                 view_seed=None, view_spec=None, dataset_fingerprint=None, teacher_fingerprint=None, block_records=None,
+    def __init__(self, context, path, classes, samples, views=None, resume=False, codec=None, top_k=None,
+                 batch_norm=None, view_seed=None, view_spec=None, dataset_fingerprint=None, teacher_fingerprint=None, block_records=None,
                  level=None):
         options = make_options(
             _interface.StoreWriterOptions, mode=_interface.CONSTANTS["STORE_RESUME" if resume else "STORE_CREATE"],

@@ -16,8 +16,8 @@ from .labels import Labels
 from .model import Model
 
 Step = namedtuple("Step", "step loss learning_rate top1")
-Step.__doc__ = """Steps done, this one included; mean loss over the batch, before the update; rate used by the update; share of
-the batch's hard labels that the student got right, -1 if it has none."""
+Step.__doc__ = """Steps done, this one included; mean loss over the batch, before the update; rate used by the update; share
+of the batch's hard labels that the student got right, -1 if it has none."""
 
 
 class Student(Object):

@@ -38,13 +38,14 @@ def _declarations(header):
 
 
 def _type_and_name(declaration):
-    """("const int32_t *", "shape") of "const int32_t shape[3]" as a parameter or field; arrays keep their [3] in the type."""
+    """("const int32_t[3]", "shape") of "const int32_t shape[3]", a parameter or field; None for "void"."""
     declaration = " ".join(declaration.split())
     if declaration == "void":
         return None
     pointer_to_function = re.match(r"(.*?)\(\s*\*\s*(\w+)\s*\)\s*\((.*)\)$", declaration)
     if pointer_to_function:
-        return pointer_to_function.group(1).strip() + " (*)(" + pointer_to_function.group(3) + ")", pointer_to_function.group(2)
+        result, name, parameters = pointer_to_function.groups()
+        return "%s (*)(%s)" % (result.strip(), parameters), name
     kind, name, array = re.match(r"(.*?)(\w+)\s*(\[\w*\])?$", declaration).groups()
     return (kind.replace(" *", "*").replace("*", " *").strip() + (array or "")), name
 
@@ -107,7 +108,7 @@ TEST(every_declared_function_resolves)
 TEST_MAIN(TEST_ROW(every_declared_function_resolves))
 """
 
-LAYOUT = """/* Made by tests/abi/interface.py: prints "struct field offset size" for each field, "struct - 0 size" for each struct. */
+LAYOUT = """/* Made by tests/abi/interface.py: prints "struct field offset size" for each field, "struct - 0 size" for a struct. */
 #include <stdio.h>
 
 #include "ssld/ssld.h"
@@ -134,7 +135,7 @@ def layout_source():
 
 
 def parse_layout(text):
-    """{struct: {field: (offset, size)}} of what the layout program prints; "-" is the struct itself. # starts a comment."""
+    """{struct: {field: (offset, size)}} of what the layout program prints; "-" is the struct itself; # is a comment."""
     table = {}
     for line in text.splitlines():
         words = line.split("#")[0].split()

@@ -46,7 +46,7 @@ def check_equal(got, expected, what=""):
 
 
 def check_raises(kind, part, function, *arguments, **named):
-    """End the test as failed unless the call raises exactly `kind` with a text that contains `part`; returns the exception."""
+    """End the test as failed unless the call raises exactly `kind` with a text that contains `part`; returns it."""
     try:
         result = function(*arguments, **named)
     except Exception as error:

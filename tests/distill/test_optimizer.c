@@ -74,8 +74,9 @@ TEST(sgd_is_momentum_with_l2_in_the_gradient)
                 w -= 0.1 * v;
             }
             /* Three steps of a handful of float roundings on numbers below 2. */
-            CHECK(fabs(weights[i] - w) < 1e-6 && fabs(velocity[i] - v) < 1e-6, "element %zu of %zu: %.9g, %.9g instead of %.9g, %.9g",
-                  i, counts[k], (double)weights[i], (double)velocity[i], w, v);
+            CHECK(fabs(weights[i] - w) < 1e-6 && fabs(velocity[i] - v) < 1e-6,
+                  "element %zu of %zu: %.9g, %.9g instead of %.9g, %.9g", i, counts[k], (double)weights[i],
+                  (double)velocity[i], w, v);
         }
     }
 }

@@ -33,7 +33,7 @@ TEST(blocks_that_live_together_stand_apart)
             blocks[i] = (struct lifetime){ .bytes = ssld_stream_below(&draws, 5000), .first = first,
                                            .last = first + (int32_t)ssld_stream_below(&draws, 30) };
         }
-        size_t size = arena_place(blocks, count, order);
+        size_t size = ssld_arena_place(blocks, count, order);
         check_apart(blocks, count, size);
     }
 }
@@ -44,7 +44,7 @@ TEST(a_chain_needs_two_blocks)
     int32_t order[10];
     for (int32_t i = 0; i < 10; i++)
         blocks[i] = (struct lifetime){ .bytes = 1000, .first = i, .last = i + 1 };
-    size_t size = arena_place(blocks, 10, order);
+    size_t size = ssld_arena_place(blocks, 10, order);
     CHECK(size == 2 * 1024, "%zu bytes", size);
 }
 
@@ -52,7 +52,7 @@ TEST(block_that_nobody_wants_takes_nothing)
 {
     struct lifetime blocks[2] = { { .bytes = 0, .first = 0, .last = 9 }, { .bytes = 64, .first = 0, .last = 9 } };
     int32_t order[2];
-    size_t size = arena_place(blocks, 2, order);
+    size_t size = ssld_arena_place(blocks, 2, order);
     CHECK(size == 64 && blocks[1].offset == 0, "%zu bytes", size);
 }
 

@@ -20,9 +20,19 @@ struct bytes {
     size_t   size;
 };
 
+/* Room grows by powers of two, which follow from the size. */
+static inline size_t bytes_capacity(size_t size)
+{
+    size_t capacity = 64;
+    while (capacity < size)
+        capacity *= 2;
+    return capacity;
+}
+
 static inline void put_raw(struct bytes *bytes, const void *data, size_t size)
 {
-    bytes->data = realloc(bytes->data, bytes->size + size + 1);
+    if (!bytes->data || bytes_capacity(bytes->size + size) > bytes_capacity(bytes->size))
+        bytes->data = realloc(bytes->data, bytes_capacity(bytes->size + size));
     if (size)
         memcpy(bytes->data + bytes->size, data, size);
     bytes->size += size;

@@ -106,8 +106,10 @@ def count(model, unfolded):
 
 def main():
     torch.manual_seed(0)
-    cases = [(network, opset, unfolded, dynamic) for network in (ResNet, PPLCNet) for opset in (9, 11, 14, 16)
-             for unfolded, dynamic in ((True, False), (False, True)) if network is ResNet or opset >= 14 or opset == 11]
+    # PyTorch 1.13 cannot export ceil_mode at opset 9 with open sizes, nor hard swish before 14 but spelled out.
+    cases = [(ResNet, 9, True, False), (ResNet, 9, False, False)]
+    cases += [(network, opset, unfolded, dynamic) for network in (ResNet, PPLCNet) for opset in (11, 14, 16)
+              for unfolded, dynamic in ((True, False), (False, True))]
     print("1..%d" % len(cases))
     failed = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* image_server.c - for test_pillow.py: answers requests on standard input until it ends, in native byte order.
  *
- *   'r' int32 channels, height, width, top, left, crop height, crop width, out height, out width; pixels   -> resampled crop
- *   'd' int32 size; bytes                                            -> int32 status, height, width; RGB pixels if 0
+ *   'r' int32 channels, height, width, top, left, crop height, crop width, out height, out width; pixels -> crop
+ *   'd' int32 size; bytes                                       -> int32 status, height, width; RGB pixels if 0
  *   'v' int32 length; spec; int32 channels, height, width; uint64 seed, sample; uint32 view; pixels
- *                                                                    -> int32 status, channels, height, width; bytes if 0
+ *                                                               -> int32 status, channels, height, width; bytes if 0
  *
  * A view's floats come back as bytes, which they are multiples of 1/255 of when the spec does not normalise. */
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Decoding: pinned pixels, and everything that can be wrong with a file. That the pixels are right is test_pillow.py's. */
+/* Decoding: pinned pixels, and all that can be wrong with a file. test_pillow.py shows that the pixels are right. */
 #include "image/help.h"
 
 #include <zlib.h>
@@ -44,8 +44,8 @@ TEST(decoded_pixels_are_pinned)
         struct ssld_image image;
         ssld_status status = ssld_image_decode(context, samples[i].bytes, samples[i].size, &image, &fault);
         CHECK(status == SSLD_OK, "%s: %s", samples[i].name, fault.text);
-        CHECK(image.channels == 3 && image.height == samples[i].height && image.width == samples[i].width, "%s: %d x %d x %d",
-              samples[i].name, image.channels, image.height, image.width);
+        CHECK(image.channels == 3 && image.height == samples[i].height && image.width == samples[i].width,
+              "%s: %d x %d x %d", samples[i].name, image.channels, image.height, image.width);
         uint64_t pixels = ssld_checksum(image.own, (size_t)image.height * image.stride);
         CHECK(pixels == samples[i].pixels, "%s: 0x%016llx", samples[i].name, (unsigned long long)pixels);
         ssld_image_free(context, &image);
@@ -61,7 +61,8 @@ TEST(file_cut_off_anywhere_is_an_error)
             struct ssld_fault fault;
             ssld_status status = decode_copy(context, samples[i].bytes, size, &fault);
             ssld_status expected = size < (samples[i].bytes[0] == 0xff ? 3 : 8) ? SSLD_FORMAT : SSLD_CORRUPT;
-            CHECK(status == expected, "%s cut to %zu bytes: %s %s", samples[i].name, size, ssld_status_name(status), fault.text);
+            CHECK(status == expected, "%s cut to %zu bytes: %s %s", samples[i].name, size, ssld_status_name(status),
+                  fault.text);
         }
     ssld_context_destroy(context);
 }
@@ -76,8 +77,8 @@ TEST(png_with_any_byte_changed_is_an_error)
             memcpy(copy, png_colour, sizeof copy);
             copy[at] ^= (uint8_t)(1 << bit);
             ssld_status status = decode_copy(context, copy, sizeof copy, &fault);
-            CHECK(status == SSLD_CORRUPT || status == SSLD_FORMAT || status == SSLD_UNSUPPORTED, "byte %zu bit %d: %s", at, bit,
-                  ssld_status_name(status));
+            CHECK(status == SSLD_CORRUPT || status == SSLD_FORMAT || status == SSLD_UNSUPPORTED, "byte %zu bit %d: %s",
+                  at, bit, ssld_status_name(status));
         }
     ssld_context_destroy(context);
 }
@@ -94,7 +95,8 @@ TEST(jpeg_with_any_byte_changed_does_no_harm)
                 memcpy(copy, samples[i].bytes, samples[i].size);
                 copy[at] = (uint8_t)value;
                 ssld_status status = decode_copy(context, copy, samples[i].size, &fault);
-                CHECK(status == SSLD_OK || status == SSLD_CORRUPT || status == SSLD_UNSUPPORTED || status == SSLD_FORMAT,
+                CHECK(status == SSLD_OK || status == SSLD_CORRUPT || status == SSLD_UNSUPPORTED ||
+                          status == SSLD_FORMAT,
                       "%s byte %zu = %d: %s", samples[i].name, at, value, ssld_status_name(status));
             }
     ssld_context_destroy(context);
@@ -200,8 +202,8 @@ TEST(every_allocation_may_fail)
             struct ssld_fault fault;
             ssld_context *context = make_poor_context(&budget, allowed);
             ssld_status status = decode_copy(context, samples[i].bytes, samples[i].size, &fault);
-            CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "%s, %d allocations: %s: %s", samples[i].name, allowed,
-                  ssld_status_name(status), fault.text);
+            CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "%s, %d allocations: %s: %s", samples[i].name,
+                  allowed, ssld_status_name(status), fault.text);
             CHECK(atomic_load(&budget.out) == 1, "%s, %d allocations: %d blocks left", samples[i].name, allowed,
                   atomic_load(&budget.out) - 1);
             ssld_context_destroy(context);
@@ -214,6 +216,8 @@ TEST(every_allocation_may_fail)
 
 TEST_MAIN(TEST_ROW(decoded_pixels_are_pinned), TEST_ROW(file_cut_off_anywhere_is_an_error),
           TEST_ROW(png_with_any_byte_changed_is_an_error), TEST_ROW(jpeg_with_any_byte_changed_does_no_harm),
-          TEST_ROW(jpeg_of_an_unknown_kind_is_unsupported_not_damaged), TEST_ROW(jpeg_with_stray_bytes_before_its_end_is_read),
+          TEST_ROW(jpeg_of_an_unknown_kind_is_unsupported_not_damaged),
+          TEST_ROW(jpeg_with_stray_bytes_before_its_end_is_read),
           TEST_ROW(image_that_claims_too_many_pixels_is_refused_before_any_memory_is_taken),
-          TEST_ROW(png_of_no_width_is_damaged), TEST_ROW(other_formats_are_named_as_such), TEST_ROW(every_allocation_may_fail))
+          TEST_ROW(png_of_no_width_is_damaged), TEST_ROW(other_formats_are_named_as_such),
+          TEST_ROW(every_allocation_may_fail))

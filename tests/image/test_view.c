@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* View specs and rendering: what a text means, that a view is a pure function, that its draws have the right statistics. */
+/* View specs and rendering: what a text means, that a view is a pure function, that its draws have the right
+ * statistics. */
 #include "image/help.h"
 
 #include <locale.h>
@@ -35,7 +36,8 @@ TEST(exact_exp_and_log_are_close_to_the_true_ones_and_pinned)
         hash = ssld_checksum(bits, sizeof bits);
     }
     CHECK(worst_exp <= 3 && worst_log <= 3, "exp is %.1f, log %.1f steps from the C library's", worst_exp, worst_log);
-    CHECK(ssld_exact_exp(0) == 1 && ssld_exact_log(1) == 0, "exp(0) = %a, log(1) = %a", ssld_exact_exp(0), ssld_exact_log(1));
+    CHECK(ssld_exact_exp(0) == 1 && ssld_exact_log(1) == 0, "exp(0) = %a, log(1) = %a", ssld_exact_exp(0),
+          ssld_exact_log(1));
     const uint16_t one = 1;
     if (*(const uint8_t *)&one) /* the hash is of little-endian bytes */
         CHECK(hash == 0x47a09d79271eca7eu, "0x%016llx", (unsigned long long)hash);
@@ -46,9 +48,11 @@ TEST(numbers_are_written_shortest_and_read_back)
     static const struct {
         double      value;
         const char *text;
-    } rows[] = { { 0, "0" },       { 1, "1" },          { 0.1, "0.1" },    { 4.0 / 3, "1.3333333333333333" }, { 20, "20" },
-                 { 1e-5, "1e-05" },
-                 { 0.08, "0.08" }, { 16384, "16384" },  { -0.5, "-0.5" },  { 0.1 + 0.2, "0.30000000000000004" } };
+    } rows[] = { { 0, "0" },       { 1, "1" },
+                 { 0.1, "0.1" },   { 4.0 / 3, "1.3333333333333333" },
+                 { 20, "20" },     { 1e-5, "1e-05" },
+                 { 0.08, "0.08" }, { 16384, "16384" },
+                 { -0.5, "-0.5" }, { 0.1 + 0.2, "0.30000000000000004" } };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[32];
         double back = -1;
@@ -59,7 +63,8 @@ TEST(numbers_are_written_shortest_and_read_back)
     static const char *const wrong[] = { "", " 1", "1 ", "0x10", "inf", "nan", "1e999", "1,5", "--1", "1e", "." };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         double value = 7;
-        CHECK(!ssld_number_read(wrong[i], strlen(wrong[i]), &value) && value == 7, "'%s' is read as %g", wrong[i], value);
+        CHECK(!ssld_number_read(wrong[i], strlen(wrong[i]), &value) && value == 7, "'%s' is read as %g", wrong[i],
+              value);
     }
 }
 
@@ -89,9 +94,9 @@ static const struct {
     { "rrc(224) flip(0.5) normalize(imagenet)",
       "rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333) flip(p=0.5) "
       "normalize(mean=0.485/0.456/0.406, std=0.229/0.224/0.225)" },
-    { "\t rrc( 20x30 ,ratio = 0.5..2 )\n flip", "rrc(size=20x30, scale=0.08..1, ratio=0.5..2) flip(p=0.5) normalize(mean=0, std=1)" },
-    { "rrc(28x28, 0.5..0.5)",
-      "rrc(size=28, scale=0.5..0.5, ratio=0.75..1.3333333333333333) normalize(mean=0, std=1)" },
+    { "\t rrc( 20x30 ,ratio = 0.5..2 )\n flip",
+      "rrc(size=20x30, scale=0.08..1, ratio=0.5..2) flip(p=0.5) normalize(mean=0, std=1)" },
+    { "rrc(28x28, 0.5..0.5)", "rrc(size=28, scale=0.5..0.5, ratio=0.75..1.3333333333333333) normalize(mean=0, std=1)" },
     { "resize(256) center_crop(224)", "resize(size=256) center_crop(size=224) normalize(mean=0, std=1)" },
     { "resize(256x256)", "resize(size=256x256) normalize(mean=0, std=1)" },
     { "pad_crop(28, 2) normalize(0.286, 0.353)", "pad_crop(size=28, pad=2) normalize(mean=0.286, std=0.353)" },
@@ -171,7 +176,8 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         char error[1024];
         ssld_status status = ssld_view_spec_parse(context, rows[i].text, &spec);
         ssld_context_error(context, error, sizeof error);
-        CHECK(status == SSLD_INVALID_ARGUMENT && !spec && strstr(error, rows[i].said), "'%s': %d: %s", rows[i].text, status, error);
+        CHECK(status == SSLD_INVALID_ARGUMENT && !spec && strstr(error, rows[i].said), "'%s': %d: %s", rows[i].text,
+              status, error);
     }
     char many[SSLD_MOST_OPERATIONS * 5 + 1] = "";
     for (int i = 0; i < SSLD_MOST_OPERATIONS; i++)
@@ -206,7 +212,11 @@ TEST(shape_follows_the_operations)
         { "center_crop(29)", { 1, 30, 28 }, { 0 }, SSLD_INVALID_ARGUMENT, "center_crop: the image is 30 x 28" },
         { "resize(256)", { 3, 0, 0 }, { 0 }, SSLD_INVALID_ARGUMENT, "views of different sizes" },
         { "flip", { 3, 0, 0 }, { 0 }, SSLD_INVALID_ARGUMENT, "views of different sizes" },
-        { "normalize(imagenet)", { 1, 28, 28 }, { 0 }, SSLD_INVALID_ARGUMENT, "normalize: mean has 3 numbers, but there is 1 channel" },
+        { "normalize(imagenet)",
+          { 1, 28, 28 },
+          { 0 },
+          SSLD_INVALID_ARGUMENT,
+          "normalize: mean has 3 numbers, but there is 1 channel" },
         { "normalize(0, 1/1/1)", { 1, 28, 28 }, { 0 }, SSLD_INVALID_ARGUMENT, "normalize: std has 3 numbers" },
         { "flip", { 2, 28, 28 }, { 0 }, SSLD_INVALID_ARGUMENT, "1 or 3 channels" },
         { "flip", { 3, -1, 28 }, { 0 }, SSLD_INVALID_ARGUMENT, "3 x -1 x 28" },
@@ -218,7 +228,8 @@ TEST(shape_follows_the_operations)
         ssld_view_spec *spec = parse(context, rows[i].text);
         int32_t shape[3] = { 0, 0, 0 };
         CHECK_STATUS(context, ssld_view_spec_shape(spec, rows[i].image, shape), rows[i].status);
-        CHECK(!memcmp(shape, rows[i].shape, sizeof shape), "%s: %d x %d x %d", rows[i].text, shape[0], shape[1], shape[2]);
+        CHECK(!memcmp(shape, rows[i].shape, sizeof shape), "%s: %d x %d x %d", rows[i].text, shape[0], shape[1],
+              shape[2]);
         if (rows[i].status)
             CHECK_TEXT(context, rows[i].said);
         ssld_view_spec_destroy(spec);
@@ -245,10 +256,13 @@ TEST(rendered_views_are_pinned)
         { "rrc(24) flip(0.5) normalize(imagenet)", jpeg_colour, sizeof jpeg_colour, 0, 0, 1, 0x8db15464f1b5c7a7 },
         { "rrc(24) flip(0.5) normalize(imagenet)", jpeg_colour, sizeof jpeg_colour, 0, 1, 0, 0x2205dd6d23f870c7 },
         { "rrc(24) flip(0.5) normalize(imagenet)", jpeg_colour, sizeof jpeg_colour, 1, 0, 0, 0x14ad4f22e24f0ab8 },
-        { "rrc(40, scale=0.2..0.9, ratio=0.5..2)", jpeg_progressive, sizeof jpeg_progressive, 1ull << 40, 1ull << 50, 7, 0x58bb16162fbd9181 },
+        { "rrc(40, scale=0.2..0.9, ratio=0.5..2)", jpeg_progressive, sizeof jpeg_progressive, 1ull << 40, 1ull << 50, 7,
+          0x58bb16162fbd9181 },
         { "rrc(16, ratio=9..10)", jpeg_grey, sizeof jpeg_grey, 3, 4, 5, 0x77c89d4ed6a02c37 },
-        { "resize(32) center_crop(25x31) normalize(0.5, 0.25)", jpeg_colour, sizeof jpeg_colour, 0, 0, 0, 0xb2d10e8df1e299aa },
-        { "pad_crop(16x20, 4) flip(0.5) gray normalize(0.286, 0.353)", png_colour, sizeof png_colour, 11, 22, 33, 0xe3bd621b2f8d7fe0 },
+        { "resize(32) center_crop(25x31) normalize(0.5, 0.25)", jpeg_colour, sizeof jpeg_colour, 0, 0, 0,
+          0xb2d10e8df1e299aa },
+        { "pad_crop(16x20, 4) flip(0.5) gray normalize(0.286, 0.353)", png_colour, sizeof png_colour, 11, 22, 33,
+          0xe3bd621b2f8d7fe0 },
         { "resize(7x40) flip(1)", png_colour, sizeof png_colour, 0, 0, 0, 0x24977730082ffedd },
     };
     ssld_context *context = make_context();
@@ -258,8 +272,8 @@ TEST(rendered_views_are_pinned)
         int32_t shape[3];
         CHECK_OK(context, ssld_view_spec_shape(spec, (const int32_t[3]){ 3, 29, 37 }, shape));
         size_t floats = (size_t)shape[0] * (size_t)shape[1] * (size_t)shape[2];
-        CHECK_OK(context, ssld_view_render(spec, rows[i].bytes, rows[i].size, rows[i].seed, rows[i].sample, rows[i].view, dst,
-                                           GOLDEN_FLOATS));
+        CHECK_OK(context, ssld_view_render(spec, rows[i].bytes, rows[i].size, rows[i].seed, rows[i].sample,
+                                           rows[i].view, dst, GOLDEN_FLOATS));
         uint64_t hash = hash_floats(dst, floats);
         CHECK(hash == rows[i].hash, "row %zu: 0x%016llxu", i, (unsigned long long)hash);
         ssld_view_spec_destroy(spec);
@@ -280,7 +294,8 @@ TEST(normalize_is_one_rounding_of_the_exact_formula)
     for (int c = 0; c < 3; c++)
         for (int x = 0; x < 256; x++) {
             float expected = (float)((x / 255.0 - mean[c]) / std[c]);
-            CHECK(dst[c * 256 + x] == expected, "channel %d byte %d: %.9g instead of %.9g", c, x, dst[c * 256 + x], expected);
+            CHECK(dst[c * 256 + x] == expected, "channel %d byte %d: %.9g instead of %.9g", c, x, dst[c * 256 + x],
+                  expected);
         }
     ssld_view_spec_destroy(spec);
     ssld_context_destroy(context);
@@ -300,8 +315,8 @@ static void *render_part(void *argument)
 {
     struct part *part = argument;
     for (int i = part->first; i >= 0 && i < VIEWS && !part->status; i += part->step)
-        part->status = ssld_view_render(part->spec, jpeg_colour, sizeof jpeg_colour, 42, (uint64_t)i / 4, (uint32_t)i % 4,
-                                        part->dst[i], VIEW_FLOATS);
+        part->status = ssld_view_render(part->spec, jpeg_colour, sizeof jpeg_colour, 42, (uint64_t)i / 4,
+                                        (uint32_t)i % 4, part->dst[i], VIEW_FLOATS);
     return NULL;
 }
 
@@ -341,17 +356,21 @@ TEST(failed_render_leaves_the_destination_alone)
     float dst[3 * 8 * 8];
     for (int i = 0; i < 192; i++)
         dst[i] = 7;
-    CHECK_STATUS(context, ssld_view_render(spec, jpeg_colour, sizeof jpeg_colour, 0, 0, 0, dst, 191), SSLD_INVALID_ARGUMENT);
+    CHECK_STATUS(context, ssld_view_render(spec, jpeg_colour, sizeof jpeg_colour, 0, 0, 0, dst, 191),
+                 SSLD_INVALID_ARGUMENT);
     CHECK_TEXT(context, "the view has 192 floats, there is room for 191");
-    CHECK_STATUS(context, ssld_view_render(spec, jpeg_colour, sizeof jpeg_colour - 20, 0, 0, 0, dst, 192), SSLD_CORRUPT);
+    CHECK_STATUS(context, ssld_view_render(spec, jpeg_colour, sizeof jpeg_colour - 20, 0, 0, 0, dst, 192),
+                 SSLD_CORRUPT);
     CHECK_STATUS(context, ssld_view_render(spec, "GIF89a", 6, 0, 0, 0, dst, 192), SSLD_FORMAT);
-    CHECK_STATUS(context, ssld_view_render(large, png_colour, sizeof png_colour, 0, 0, 0, dst, 192), SSLD_INVALID_ARGUMENT);
+    CHECK_STATUS(context, ssld_view_render(large, png_colour, sizeof png_colour, 0, 0, 0, dst, 192),
+                 SSLD_INVALID_ARGUMENT);
     CHECK_TEXT(context, "center_crop: the image is 13 x 19, too small for a crop of 30 x 30");
     CHECK_STATUS(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 2, 4, 4 }, 0, 0, 0, dst, 192),
                  SSLD_INVALID_ARGUMENT);
     CHECK_STATUS(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, 0, 4 }, 0, 0, 0, dst, 192),
                  SSLD_INVALID_ARGUMENT);
-    CHECK_STATUS(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 1, 1 << 15, 1 << 15 }, 0, 0, 0, dst, 192),
+    CHECK_STATUS(context,
+                 ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 1, 1 << 15, 1 << 15 }, 0, 0, 0, dst, 192),
                  SSLD_UNSUPPORTED);
     for (int i = 0; i < 192; i++)
         CHECK(dst[i] == 7, "float %d is %g", i, dst[i]);
@@ -363,8 +382,8 @@ TEST(failed_render_leaves_the_destination_alone)
 
 /* -- Statistics --------------------------------------------------------------------------------------------------- */
 
-/* Pearson's statistic against equal shares, in standard deviations from its mean (chi-square with n - 1 degrees of freedom:
- * mean n - 1, variance 2 (n - 1)). Draws are fixed by their seed, so 4 is no matter of luck at each run. */
+/* Pearson's statistic against equal shares, in standard deviations from its mean (chi-square with n - 1 degrees of
+ * freedom: mean n - 1, variance 2 (n - 1)). Draws are fixed by their seed, so 4 is no matter of luck at each run. */
 static double unevenness(const int *counts, int cells)
 {
     double total = 0, sum = 0;
@@ -416,7 +435,8 @@ TEST(crop_that_never_fits_is_the_largest_centred_one)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct ssld_stream stream = ssld_stream_start(1, i, 0, 0);
         struct crop_box box = ssld_random_resized_box(scale, rows[i].ratio, rows[i].height, rows[i].width, &stream);
-        CHECK(!memcmp(&box, &rows[i].box, sizeof box), "row %zu: %d %d %d %d", i, box.top, box.left, box.height, box.width);
+        CHECK(!memcmp(&box, &rows[i].box, sizeof box), "row %zu: %d %d %d %d", i, box.top, box.left, box.height,
+              box.width);
     }
 }
 
@@ -431,8 +451,8 @@ TEST(flips_come_with_their_probability_and_independently)
     bool before = false;
     for (int i = 0; i < draws; i++) {
         float dst[2];
-        CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 1, 1, 2 }, 8, (uint64_t)i / 2, (uint32_t)i % 2,
-                                                  dst, 2));
+        CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 1, 1, 2 }, 8, (uint64_t)i / 2,
+                                                  (uint32_t)i % 2, dst, 2));
         bool now = dst[0] == 1;
         flipped += now;
         both += now && before && i % 2;
@@ -449,7 +469,8 @@ TEST(flips_come_with_their_probability_and_independently)
 
 TEST(every_allocation_may_fail)
 {
-    static const char text[] = "rrc(24) pad_crop(24, 3) flip(1) gray rgb resize(30x20) resize(20x20) normalize(imagenet)";
+    static const char text[] =
+        "rrc(24) pad_crop(24, 3) flip(1) gray rgb resize(30x20) resize(20x20) normalize(imagenet)";
     bool done = false;
     for (int allowed = 0; !done; allowed++) {
         struct budget budget;
@@ -460,7 +481,8 @@ TEST(every_allocation_may_fail)
         CHECK(!status == !!spec, "status %d, but the spec is %p", status, (void *)spec);
         if (!status)
             status = ssld_view_render(spec, jpeg_colour, sizeof jpeg_colour, 1, 2, 3, dst, 3 * 20 * 20);
-        CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "%d allocations: %s", allowed, ssld_status_name(status));
+        CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "%d allocations: %s", allowed,
+              ssld_status_name(status));
         done = !status;
         ssld_view_spec_destroy(spec);
         CHECK(atomic_load(&budget.out) == 1, "%d allocations: %d blocks left", allowed, atomic_load(&budget.out) - 1);
@@ -468,11 +490,14 @@ TEST(every_allocation_may_fail)
     }
 }
 
-TEST_MAIN(TEST_ROW(exact_exp_and_log_are_close_to_the_true_ones_and_pinned), TEST_ROW(numbers_are_written_shortest_and_read_back),
-          TEST_ROW(a_spec_means_the_same_in_a_locale_with_decimal_commas), TEST_ROW(spec_has_one_canonical_text_that_reads_back),
-          TEST_ROW(impossible_specs_are_refused_with_the_word_and_what_was_expected), TEST_ROW(shape_follows_the_operations),
-          TEST_ROW(rendered_views_are_pinned), TEST_ROW(normalize_is_one_rounding_of_the_exact_formula),
-          TEST_ROW(views_do_not_depend_on_order_or_threads), TEST_ROW(failed_render_leaves_the_destination_alone),
+TEST_MAIN(TEST_ROW(exact_exp_and_log_are_close_to_the_true_ones_and_pinned),
+          TEST_ROW(numbers_are_written_shortest_and_read_back),
+          TEST_ROW(a_spec_means_the_same_in_a_locale_with_decimal_commas),
+          TEST_ROW(spec_has_one_canonical_text_that_reads_back),
+          TEST_ROW(impossible_specs_are_refused_with_the_word_and_what_was_expected),
+          TEST_ROW(shape_follows_the_operations), TEST_ROW(rendered_views_are_pinned),
+          TEST_ROW(normalize_is_one_rounding_of_the_exact_formula), TEST_ROW(views_do_not_depend_on_order_or_threads),
+          TEST_ROW(failed_render_leaves_the_destination_alone),
           TEST_ROW(random_resized_crops_are_uniform_in_area_log_ratio_and_position),
-          TEST_ROW(crop_that_never_fits_is_the_largest_centred_one), TEST_ROW(flips_come_with_their_probability_and_independently),
-          TEST_ROW(every_allocation_may_fail))
+          TEST_ROW(crop_that_never_fits_is_the_largest_centred_one),
+          TEST_ROW(flips_come_with_their_probability_and_independently), TEST_ROW(every_allocation_may_fail))

@@ -43,10 +43,11 @@ def pixels_in_memory_are_a_data_set():
 def idx_files_are_a_data_set():
     pixels, classes = images(12)
     with ssld.Context() as context, folder() as path:
-        files = [write(path + "/images", idx(pixels)), write(path + "/labels.gz", gzip.compress(idx(classes.astype("u1"))))]
+        files = [write(path + "/images", idx(pixels)),
+                 write(path + "/labels.gz", gzip.compress(idx(classes.astype("u1"))))]
         data = ssld.Dataset(context, "idx:" + ",".join(files))
         check_equal((len(data), data.classes, data.image, data.label(2)), (12, 4, (1, 28, 28), 2), "data set")
-        check_equal(data.fingerprint, ssld.Dataset.from_pixels(context, pixels).fingerprint, "fingerprint of the same pixels")
+        check_equal(data.fingerprint, ssld.Dataset.from_pixels(context, pixels).fingerprint, "fingerprint of the pixels")
         check_equal(len(ssld.Dataset(context, "idx:" + ",".join(files), limit=5)), 5, "samples with limit=5")
 
 
@@ -273,7 +274,7 @@ def left_loop_leaves_its_batch_and_the_loader_usable():
             for batch in loader.epoch(0):
                 first = batch.samples.tolist()
                 break
-        check_equal((first, batch.samples.tolist()), ([0, 1], [0, 1]), "samples of the first batch, in the loop and behind it")
+        check_equal((first, batch.samples.tolist()), ([0, 1], [0, 1]), "samples in the loop, and behind it")
         check_equal(len(list(loader.epoch(0))), 5, "batches after five loops that were left")
 
 

@@ -169,7 +169,8 @@ def wrapped_array_is_the_batchs_memory():
 def empty_batch_has_no_arrays():
     with ssld.Context() as context:
         batch = ssld.Batch(context)
-        check_equal((batch.count, batch.pixels, batch.samples, batch.views, batch.labels), (0, None, None, None, None), "batch")
+        check_equal((batch.count, batch.pixels), (0, None), "an empty batch")
+        check_equal((batch.samples, batch.views, batch.labels), (None, None, None), "its arrays")
         batch.lend(floats(2))
         check_equal((batch.samples, batch.views, batch.labels), (None, None, None), "what was not lent")
 

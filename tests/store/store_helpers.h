@@ -170,7 +170,8 @@ static inline bool code_row(struct ssld_store_header *header, const float *value
         codec->quantise(header, &label, record);
         ssld_payload_begin(codec, header, 1, payload, places);
         codec->pack(header, record, 0, places, 1);
-        sound = ssld_payload_read(codec, header, payload, bytes, 1, &columns) && codec->unpack(header, &columns, 0, row);
+        sound = ssld_payload_read(codec, header, payload, bytes, 1, &columns) &&
+                codec->unpack(header, &columns, 0, row);
     }
     free(record);
     free(payload);
@@ -196,8 +197,8 @@ static inline float *expected_rows(const struct plan *plan)
 
 /* Read every view, one at a time. Each must be right or not be given at all; returns how many were right, -1 if one was
  * wrong. Statuses other than OK are counted: missing (SSLD_NOT_FOUND) and corrupt. */
-static inline int64_t count_right(ssld_context *context, const ssld_store *store, const struct plan *plan, const float *rows,
-                                  int64_t *missing, int64_t *corrupt)
+static inline int64_t count_right(ssld_context *context, const ssld_store *store, const struct plan *plan,
+                                  const float *rows, int64_t *missing, int64_t *corrupt)
 {
     int64_t right = 0;
     size_t classes = (size_t)plan->classes;
@@ -212,7 +213,7 @@ static inline int64_t count_right(ssld_context *context, const ssld_store *store
         *missing += status == SSLD_NOT_FOUND;
         *corrupt += status == SSLD_CORRUPT;
         if (status == SSLD_OK)
-            right = memcmp(ssld_labels_probabilities(labels), rows + id * classes, classes * sizeof *rows) ? -1 : right + 1;
+            right = memcmp(ssld_labels_probabilities(labels), rows + id * classes, classes * 4) ? -1 : right + 1;
         else if (status != SSLD_NOT_FOUND && status != SSLD_CORRUPT)
             right = -1;
     }

@@ -130,8 +130,8 @@ TEST(dense_labels_stay_within_their_bounds)
             for (int32_t c = 0; c < classes; c++) {
                 /* its own rounding, the renormalisation (at most the mean rounding, to first order), two float roundings */
                 double error = fabs(log(row[c]) - log(p[c]));
-                CHECK(error <= half_error(log(p[c])) + 1.01 * mean_error + 0x1p-22, "%d classes, class %d: off by %g of ln p = %g",
-                      classes, c, error, log(p[c]));
+                CHECK(error <= half_error(log(p[c])) + 1.01 * mean_error + 0x1p-22,
+                      "%d classes, class %d: off by %g of ln p = %g", classes, c, error, log(p[c]));
             }
             double kl = divergence(p, row, classes);
             CHECK(kl <= 0x1p-22 * squares + 1e-12, "%d classes: KL %g, bound %g", classes, kl, 0x1p-22 * squares);
@@ -148,7 +148,8 @@ TEST(topk_labels_stay_within_their_bounds)
 {
     for (size_t i = 0; i < CLASS_COUNTS; i++) {
         int32_t classes = class_counts[i];
-        struct ssld_store_header header = { .classes = classes, .codec = SSLD_CODEC_TOPK, .top_k = classes < 10 ? classes : 10 };
+        struct ssld_store_header header = { .classes = classes, .codec = SSLD_CODEC_TOPK,
+                                            .top_k = classes < 10 ? classes : 10 };
         float *logits = malloc((size_t)classes * 4), *row = malloc((size_t)classes * 4);
         double *p = malloc((size_t)classes * 8), worst = 0;
         for (uint64_t sample = 0; sample < 20; sample++) {
@@ -169,7 +170,8 @@ TEST(topk_labels_stay_within_their_bounds)
                     outside++;
                 } else {
                     squares += p[c] * log(p[c]) * log(p[c]);
-                    CHECK(fabs(log(row[c]) - log(p[c])) <= 2.02 * half_error(-20), "class %d: %g for %g", c, row[c], p[c]);
+                    CHECK(fabs(log(row[c]) - log(p[c])) <= 2.02 * half_error(-20),
+                          "class %d: %g for %g", c, row[c], p[c]);
                 }
             }
             CHECK(outside == classes - header.top_k, "%d classes in the tail of %d", outside, classes);
@@ -178,8 +180,8 @@ TEST(topk_labels_stay_within_their_bounds)
             /* KL = what a uniform tail loses + what halves lose */
             double uniform = outside ? tail * log(outside / tail) - tail_entropy : 0;
             double kl = divergence(p, row, classes);
-            CHECK(fabs(kl - uniform) <= 0x1p-22 * squares + 1e-12, "%d classes: KL %g, uniform tail %g, bound %g", classes, kl,
-                  uniform, 0x1p-22 * squares);
+            CHECK(fabs(kl - uniform) <= 0x1p-22 * squares + 1e-12,
+                  "%d classes: KL %g, uniform tail %g, bound %g", classes, kl, uniform, 0x1p-22 * squares);
             worst = kl > worst ? kl : worst;
         }
         printf("# top-%d of %d classes: largest KL to the dense label %.2g\n", header.top_k, classes, worst);
@@ -234,8 +236,8 @@ TEST(dense_labels_give_the_gradients_of_both_losses)
             struct ssld_store_header header = { .classes = class_counts[i], .codec = SSLD_CODEC_DENSE_F16 };
             double soft_ce, sym_kl;
             gradient_cosines(&header, trained, &soft_ce, &sym_kl);
-            printf("# dense f16, %d classes, student %.0f %% trained: cosine soft_ce %.6f sym_kl %.6f\n", header.classes,
-                   100 * trained, soft_ce, sym_kl);
+            printf("# dense f16, %d classes, student %.0f %% trained: cosine soft_ce %.6f sym_kl %.6f\n",
+                   header.classes, 100 * trained, soft_ce, sym_kl);
             /* halves are off by at most 2^-11 of a logarithm: 1 - cosine is of the order of its square */
             CHECK(soft_ce > 0.9999 && sym_kl > 0.9999, "soft_ce %g sym_kl %g", soft_ce, sym_kl);
         }
@@ -264,7 +266,8 @@ TEST(certain_labels_keep_every_class_positive)
     static float values[CLASSES], row[CLASSES];
     for (int32_t codec = SSLD_CODEC_DENSE_F16; codec <= SSLD_CODEC_TOPK; codec++)
         for (int logits = 0; logits < 2; logits++) {
-            struct ssld_store_header header = { .classes = CLASSES, .codec = codec, .top_k = codec == SSLD_CODEC_TOPK ? 10 : 0 };
+            struct ssld_store_header header = { .classes = CLASSES, .codec = codec,
+                                                .top_k = codec == SSLD_CODEC_TOPK ? 10 : 0 };
             memset(values, 0, sizeof values);
             values[CLASSES - 1] = logits ? 3e38f : 1;
             values[0] = logits ? -3e38f : 0;
@@ -322,7 +325,8 @@ TEST(columns_that_no_writer_writes_are_refused)
     memset(places[0], 0, 2);
     memset(places[1], 0, 4);
     memset(places[2], 0, 2);
-    CHECK(ssld_payload_read(codec, &header, payload, bytes, 1, &columns) && codec->unpack(&header, &columns, 0, row), "zeros");
+    CHECK(ssld_payload_read(codec, &header, payload, bytes, 1, &columns) && codec->unpack(&header, &columns, 0, row),
+          "zeros");
     places[0][1] = 9; /* classes 0 and 10 */
     CHECK(!codec->unpack(&header, &columns, 0, row), "a class outside");
     places[0][1] = 0;

@@ -11,7 +11,8 @@
 #include "core/hash.h"
 #include "store/format.h"
 
-static const struct plan small = { .classes = 10, .codec = SSLD_CODEC_DENSE_F16, .block_records = 4, .samples = 9, .views = 2 };
+static const struct plan small = { .classes = 10, .codec = SSLD_CODEC_DENSE_F16, .block_records = 4, .samples = 9,
+                                   .views = 2 };
 static const struct plan small_topk = { .classes = 300, .codec = SSLD_CODEC_TOPK, .top_k = 3, .block_records = 8,
                                         .samples = 9, .views = 2 };
 
@@ -68,7 +69,8 @@ static bool run_and_kill(const char *path, const struct plan *plan, long nanosec
 
 TEST(store_killed_at_random_moments_equals_one_made_in_one_go)
 {
-    const struct plan plan = { .classes = 100, .codec = SSLD_CODEC_TOPK, .top_k = 5, .block_records = 7, .samples = 300, .views = 3 };
+    const struct plan plan = { .classes = 100, .codec = SSLD_CODEC_TOPK, .top_k = 5, .block_records = 7, .samples = 300,
+                               .views = 3 };
     const char *asked = getenv("SSLD_TEST_KILLS");
     long wanted = asked ? atol(asked) : 100, kills = 0, stores = 0, resumed = 0;
     ssld_context *context = make_context();
@@ -90,7 +92,8 @@ TEST(store_killed_at_random_moments_equals_one_made_in_one_go)
             }
             right = count_right(context, store, &plan, rows, &missing, &corrupt);
             ssld_store_close(store);
-            CHECK(right >= (int64_t)acknowledged && corrupt == 0, "%lld right, %lld corrupt, %llu committed", (long long)right,
+            CHECK(right >= (int64_t)acknowledged && corrupt == 0,
+                  "%lld right, %lld corrupt, %llu committed", (long long)right,
                   (long long)corrupt, (unsigned long long)acknowledged);
             resumed += right > 0;
             if (kills >= wanted)
@@ -194,8 +197,9 @@ TEST(no_flipped_bit_gives_a_wrong_label)
                 int64_t missing, corrupt, right = count_right(context, store, plan, rows, &missing, &corrupt);
                 ssld_store_close(store);
                 /* Every label was committed: one that is gone is corrupt, not missing; and one block's are gone at most. */
-                CHECK(right + plan->block_records >= 18 && missing == 0 && right + corrupt == 18, "bit %zu, closed %d: %lld right, %lld corrupt, "
-                      "%lld missing", bit, closed, (long long)right, (long long)corrupt, (long long)missing);
+                CHECK(right + plan->block_records >= 18 && missing == 0 && right + corrupt == 18,
+                      "bit %zu, closed %d: %lld right, %lld corrupt, %lld missing", bit, closed, (long long)right,
+                      (long long)corrupt, (long long)missing);
                 ssld_store_options options;
                 ssld_store_options_init(&options, sizeof options);
                 options.verify = 1;
@@ -221,7 +225,8 @@ TEST(a_store_with_a_flipped_bit_is_gone_on_with_or_refused_unchanged)
     for (int closed = 0; closed < 2; closed++) {
         size_t size;
         uint8_t *bytes = make_bytes(context, plan, closed, &size);
-        for (size_t bit = 0; bit < 8 * size; bit += 3) { /* 3 and 8 have no common divisor: every place, every position */
+        /* 3 and 8 have no common divisor: every place, every position. */
+        for (size_t bit = 0; bit < 8 * size; bit += 3) {
             bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
             save_file(test_path, bytes, size);
             ssld_status status = resume_and_complete(context, test_path, plan);
@@ -256,8 +261,8 @@ static size_t find_frames(const uint8_t *bytes, size_t size, const char *kind, s
 {
     size_t count = 0;
     for (size_t at = 0; at + 40 <= size; at++)
-        if (!memcmp(bytes + at + 8, "SSLD", 4) && !memcmp(bytes + at + 12, kind, 4) && ssld_get_u64(bytes + at + 24) == at &&
-            count < most)
+        if (count < most && !memcmp(bytes + at + 8, "SSLD", 4) && !memcmp(bytes + at + 12, kind, 4) &&
+            ssld_get_u64(bytes + at + 24) == at)
             offsets[count++] = at;
     return count;
 }
@@ -327,7 +332,8 @@ TEST(damage_before_committed_labels_is_reported_and_nothing_is_changed)
     const char *path = fresh_path();
     size_t size, blocks[8], marks[8];
     uint8_t *bytes = make_tail(context, path, 12, 4, &size);
-    CHECK(find_frames(bytes, size, "BLCK", blocks, 8) == 4 && find_frames(bytes, size, "mark", marks, 8) == 1, "not as planned");
+    CHECK(find_frames(bytes, size, "BLCK", blocks, 8) == 4, "not four blocks");
+    CHECK(find_frames(bytes, size, "mark", marks, 8) == 1, "not one mark");
     bytes[blocks[1] + 40] ^= 1; /* the frame of the second block, before the mark */
     save_file(path, bytes, size);
     char offset[64];

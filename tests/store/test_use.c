@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The store used as it is meant to be, and refused where it is not: round trips, resuming, expectations, threads. */
+/* The store used as it is meant to be, and refused where it is not: round trips, resuming, expectations. */
 #include "store_helpers.h"
-
-#include <pthread.h>
 
 #include "core/hash.h"
 #include "fixture.h"
 #include "store/format.h"
 
-static const struct plan small = { .classes = 10, .codec = SSLD_CODEC_DENSE_F16, .block_records = 4, .samples = 11, .views = 2 };
+static const struct plan small = { .classes = 10, .codec = SSLD_CODEC_DENSE_F16, .block_records = 4, .samples = 11,
+                                   .views = 2 };
 static const struct plan small_topk = { .classes = 100, .codec = SSLD_CODEC_TOPK, .top_k = 5, .block_records = 8,
                                         .samples = 50, .views = 3 };
 
@@ -98,7 +97,8 @@ TEST(auto_is_dense_for_few_classes_and_topk_for_many)
         CHECK_OK(context, ssld_store_open(context, path, NULL, &store));
         ssld_store_info info = { .struct_size = sizeof info };
         CHECK_OK(context, ssld_store_get_info(store, &info));
-        CHECK(info.codec == (classes == 64 ? SSLD_CODEC_DENSE_F16 : SSLD_CODEC_TOPK) && info.top_k == (classes == 64 ? 0 : 10) &&
+        CHECK(info.codec == (classes == 64 ? SSLD_CODEC_DENSE_F16 : SSLD_CODEC_TOPK) &&
+              info.top_k == (classes == 64 ? 0 : 10) &&
               info.views == 1 && info.closed && info.records == 0, "codec %d top_k %d", info.codec, info.top_k);
         CHECK(!strcmp(ssld_store_view_spec(store), options.view_spec), "%s", ssld_store_view_spec(store));
         CHECK(info.view_seed == 7 && !memcmp(info.dataset_fingerprint, options.dataset_fingerprint, 16) &&
@@ -180,7 +180,8 @@ TEST(missing_says_what_is_left)
     uint64_t sample = 0, count = 0, ids[64];
     CHECK_OK(context, ssld_store_writer_open(context, fresh_path(), &options, &writer));
     CHECK_OK(context, ssld_store_writer_missing(writer, &view, &sample, &count));
-    CHECK(view == 0 && sample == 0 && count == 200, "%u %llu %llu", view, (unsigned long long)sample, (unsigned long long)count);
+    CHECK(view == 0 && sample == 0 && count == 200,
+          "%u %llu %llu", view, (unsigned long long)sample, (unsigned long long)count);
     for (uint64_t i = 0; i < 64; i++) /* samples 0..63 of view 0, and 64..127 of view 1 */
         ids[i] = i;
     CHECK_OK(context, append_ids(context, writer, &plan, ids, 64));
@@ -406,7 +407,8 @@ TEST(opening_for_another_use_names_what_differs)
 TEST(impossible_options_are_named)
 {
     ssld_context *context = make_context();
-    static const char *const texts[] = { "mode", "classes", "classes", "samples", "views", "codec", "top_k", "block_records",
+    static const char *const texts[] = { "mode",
+                                         "classes", "classes", "samples", "views", "codec", "top_k", "block_records",
                                          "level", "batch_norm", "block holds", "struct_size" };
     char *long_spec = malloc(70000);
     for (int field = 0; field < 12; field++) {
@@ -461,8 +463,10 @@ TEST(labels_that_are_no_distribution_are_refused_with_their_whole_batch)
     for (int i = 0; i < 3; i++)
         for (int logits = 0; logits < 2; logits++) {
             values[13] = bad[i];
-            CHECK_OK(context, logits ? ssld_labels_wrap_logits(labels, 2, values) : ssld_labels_wrap_probabilities(labels, 2, values));
-            CHECK_STATUS(context, ssld_store_writer_append_views(writer, 2, samples, views, labels), SSLD_INVALID_ARGUMENT);
+            CHECK_OK(context, logits ? ssld_labels_wrap_logits(labels, 2, values)
+                                     : ssld_labels_wrap_probabilities(labels, 2, values));
+            CHECK_STATUS(context, ssld_store_writer_append_views(writer, 2, samples, views, labels),
+                         SSLD_INVALID_ARGUMENT);
             CHECK_TEXT(context, "sample 5, view 1 is not finite");
         }
     CHECK_OK(context, ssld_labels_wrap_probabilities(labels, 2, values));
@@ -566,8 +570,10 @@ TEST(stores_of_format_1_0_are_read)
         const uint8_t *bytes;
         size_t size;
     } fixtures[] = {
-        { { .classes = 5, .codec = SSLD_CODEC_DENSE_F16, .samples = 3, .views = 2 }, dense_fixture, sizeof dense_fixture },
-        { { .classes = 300, .codec = SSLD_CODEC_TOPK, .top_k = 3, .samples = 3, .views = 2 }, topk_fixture, sizeof topk_fixture },
+        { { .classes = 5, .codec = SSLD_CODEC_DENSE_F16, .samples = 3, .views = 2 }, dense_fixture,
+          sizeof dense_fixture },
+        { { .classes = 300, .codec = SSLD_CODEC_TOPK, .top_k = 3, .samples = 3, .views = 2 }, topk_fixture,
+          sizeof topk_fixture },
     };
     ssld_context *context = make_context();
     const char *path = fresh_path();
@@ -589,7 +595,8 @@ TEST(stores_of_format_1_0_are_read)
             /* Another machine's exp() and log() may be off by their last bit, and carry one half to the next. */
             for (int32_t c = 0; c < plan->classes; c++) {
                 float read = ssld_labels_probabilities(labels)[c], want = rows[id * (size_t)plan->classes + (size_t)c];
-                CHECK(fabsf(read / want - 1) < 0.02f, "label %llu class %d: %g, not %g", (unsigned long long)id, c, read, want);
+                CHECK(fabsf(read / want - 1) < 0.02f,
+                      "label %llu class %d: %g, not %g", (unsigned long long)id, c, read, want);
             }
         }
         ssld_labels_destroy(labels);
@@ -642,7 +649,8 @@ TEST(later_versions_are_read_if_they_say_so_and_never_appended_to)
         change_header(changed, changes[i].offset, changes[i].value);
         save_file(path, changed, size);
         ssld_status status = ssld_store_open(context, path, NULL, &store);
-        CHECK(status == changes[i].open && !store == (status != SSLD_OK), "change %zu: open: %s", i, ssld_status_name(status));
+        CHECK(status == changes[i].open && !store == (status != SSLD_OK),
+              "change %zu: open: %s", i, ssld_status_name(status));
         ssld_store_close(store);
         CHECK_STATUS(context, ssld_store_writer_open(context, path, &options, &writer), changes[i].resume);
         CHECK(!writer && file_is(path, changed, size), "change %zu: the file changed", i);
@@ -690,219 +698,14 @@ TEST(unknown_frames_are_skipped_or_refused_as_they_say)
     ssld_context_destroy(context);
 }
 
-/* -- Memory and threads ------------------------------------------------------------------------------------------- */
-
-struct budget {
-    long left;  /* allocations that succeed */
-    long taken; /* asked for */
-    long held;  /* not freed */
-};
-
-static void *budget_alloc(void *user, size_t size, size_t alignment)
-{
-    struct budget *budget = user;
-    budget->taken++;
-    if (budget->left-- <= 0)
-        return NULL;
-    budget->held++;
-    return aligned_alloc(alignment, size);
-}
-
-static void budget_free(void *user, void *memory)
-{
-    ((struct budget *)user)->held--;
-    free(memory);
-}
-
-static ssld_context *budget_context(struct budget *budget)
-{
-    ssld_context *context = NULL;
-    ssld_context_options options;
-    ssld_context_options_init(&options, sizeof options);
-    options.allocator = (ssld_allocator){ budget, budget_alloc, budget_free };
-    ssld_status status = ssld_context_create(&options, &context);
-    CHECK(status == SSLD_OK, "status %d", status);
-    return context;
-}
-
-TEST(every_allocation_of_a_writer_may_fail)
-{
-    float *rows = expected_rows(&small);
-    ssld_context *plain = make_context();
-    for (int resume = 0; resume < 2; resume++)
-        for (long allowed = 0;; allowed++) {
-            const char *path = fresh_path();
-            struct budget budget = { .left = LONG_MAX };
-            ssld_context *context = budget_context(&budget);
-            ssld_store_writer_options options = writer_options(&small);
-            ssld_store_writer *writer = NULL;
-            if (resume) {
-                uint64_t ids[6] = { 0, 1, 2, 3, 4, 5 };
-                CHECK_OK(plain, ssld_store_writer_open(plain, path, &options, &writer));
-                CHECK_OK(plain, append_ids(plain, writer, &small, ids, 6));
-                CHECK_OK(plain, ssld_store_writer_close(writer));
-                writer = NULL;
-                options.mode = SSLD_STORE_RESUME;
-            }
-            budget.left = allowed;
-            ssld_status status = ssld_store_writer_open(context, path, &options, &writer);
-            CHECK(!writer == (status != SSLD_OK), "a writer in spite of %s", ssld_status_name(status));
-            CHECK(writer || resume || access(path, F_OK), "a file was left by a failed creation");
-            if (writer) {
-                status = label_missing(context, writer, &small, 3, 2);
-                ssld_status last = ssld_store_writer_close(writer);
-                status = status ? status : last;
-            }
-            CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "%s", ssld_status_name(status));
-            ssld_context_destroy(context);
-            CHECK(budget.held == 0, "%ld blocks not freed after %ld", budget.held, allowed);
-            CHECK_OK(plain, complete_store(plain, path, &small, SSLD_STORE_RESUME));
-            check_complete(plain, path, &small, rows);
-            if (status == SSLD_OK)
-                break;
-        }
-    free(rows);
-    ssld_context_destroy(plain);
-}
-
-TEST(every_allocation_of_a_reader_may_fail_and_only_the_first_read_makes_any)
-{
-    const char *path = fresh_path();
-    float *rows = expected_rows(&small_topk);
-    ssld_context *plain = make_context();
-    CHECK_OK(plain, complete_store(plain, path, &small_topk, SSLD_STORE_CREATE));
-    for (int verify = 0; verify < 2; verify++)
-        for (long allowed = 0;; allowed++) {
-            struct budget budget = { .left = LONG_MAX };
-            ssld_context *context = budget_context(&budget);
-            ssld_store_options options;
-            ssld_store *store = NULL;
-            ssld_labels *labels = NULL;
-            const uint64_t samples[3] = { 49, 3, 20 };
-            const uint32_t views[3] = { 0, 2, 1 };
-            ssld_store_options_init(&options, sizeof options);
-            options.verify = verify;
-            budget.left = allowed;
-            ssld_status status = ssld_store_open(context, path, &options, &store);
-            CHECK(!store == (status != SSLD_OK), "a store in spite of %s", ssld_status_name(status));
-            if (!status)
-                status = ssld_labels_create(context, 3, small_topk.classes, &labels);
-            if (!status)
-                status = ssld_store_read_views(store, 3, samples, views, labels);
-            CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "%s", ssld_status_name(status));
-            if (status == SSLD_OK) {
-                long taken = budget.taken;
-                for (uint64_t i = 0; i < 50; i++)
-                    CHECK_OK(context, ssld_store_read_views(store, 3, (const uint64_t[]){ i, 49 - i, 7 }, views, labels));
-                CHECK(budget.taken == taken, "%ld allocations after the first read", budget.taken - taken);
-            }
-            ssld_labels_destroy(labels);
-            ssld_store_close(store);
-            ssld_context_destroy(context);
-            CHECK(budget.held == 0, "%ld blocks not freed after %ld", budget.held, allowed);
-            if (status == SSLD_OK)
-                break;
-        }
-    free(rows);
-    ssld_context_destroy(plain);
-}
-
-struct reader {
-    pthread_t thread;
-    ssld_context *context;
-    const ssld_store *store;
-    const float *rows;
-    uint64_t state;
-    int wrong;
-};
-
-static void *read_much(void *argument)
-{
-    struct reader *reader = argument;
-    const struct plan *plan = &small_topk;
-    size_t classes = (size_t)plan->classes;
-    ssld_labels *labels = NULL;
-    uint64_t samples[16];
-    uint32_t views[16];
-    if (ssld_labels_create(reader->context, 16, plan->classes, &labels)) {
-        reader->wrong = 1;
-        return NULL;
-    }
-    for (int round = 0; round < 2000; round++) {
-        for (int i = 0; i < 16; i++) {
-            samples[i] = next_random(&reader->state) % plan->samples;
-            views[i] = (uint32_t)(next_random(&reader->state) % plan->views);
-        }
-        reader->wrong += ssld_store_read_views(reader->store, 16, samples, views, labels) != SSLD_OK;
-        const float *read = ssld_labels_probabilities(labels);
-        for (size_t i = 0; i < 16 && read; i++)
-            reader->wrong += !!memcmp(read + i * classes, reader->rows + (views[i] * plan->samples + samples[i]) * classes,
-                                      classes * 4);
-    }
-    ssld_labels_destroy(labels);
-    return NULL;
-}
-
-TEST(four_threads_read_one_store)
-{
-    ssld_context *context = make_context();
-    const char *path = fresh_path();
-    float *rows = expected_rows(&small_topk);
-    ssld_store *store = NULL;
-    struct reader readers[4];
-    CHECK_OK(context, complete_store(context, path, &small_topk, SSLD_STORE_CREATE));
-    CHECK_OK(context, ssld_store_open(context, path, NULL, &store));
-    for (uint64_t i = 0; i < 4; i++) {
-        readers[i] = (struct reader){ .context = context, .store = store, .rows = rows, .state = i };
-        int failed = pthread_create(&readers[i].thread, NULL, read_much, &readers[i]);
-        CHECK(!failed, "no thread");
-    }
-    for (int i = 0; i < 4; i++)
-        pthread_join(readers[i].thread, NULL);
-    for (int i = 0; i < 4; i++)
-        CHECK(readers[i].wrong == 0, "thread %d: %d wrong", i, readers[i].wrong);
-    ssld_store_close(store);
-    free(rows);
-    ssld_context_destroy(context);
-}
-
-TEST(labels_serve_several_stores_in_turn)
-{
-    ssld_context *context = make_context();
-    ssld_labels *labels = NULL;
-    CHECK_OK(context, ssld_labels_create(context, 1, 10, &labels));
-    for (uint64_t round = 0; round < 6; round++) {
-        /* Same header, same block sizes, other labels: a block kept from the store before would be wrong. */
-        struct plan plan = { .classes = 10, .codec = SSLD_CODEC_DENSE_F16, .samples = 11, .views = 2,
-                             .block_records = round == 3 ? 16 : 4 };
-        const char *path = fresh_path();
-        ssld_store_writer_options options = writer_options(&plan);
-        ssld_store_writer *writer = NULL;
-        ssld_store *store = NULL;
-        uint64_t sample = 0;
-        uint32_t view = 0;
-        float values[10] = { 0 };
-        values[round] = 1;
-        CHECK_OK(context, ssld_store_writer_open(context, path, &options, &writer));
-        CHECK_OK(context, ssld_labels_wrap_probabilities(labels, 1, values));
-        CHECK_OK(context, ssld_store_writer_append_views(writer, 1, &sample, &view, labels));
-        CHECK_OK(context, ssld_store_writer_close(writer));
-        CHECK_OK(context, ssld_store_open(context, path, NULL, &store));
-        CHECK_OK(context, ssld_store_read_views(store, 1, &sample, &view, labels));
-        CHECK(ssld_labels_probabilities(labels)[round] > 0.999f, "round %llu", (unsigned long long)round);
-        ssld_store_close(store);
-    }
-    ssld_labels_destroy(labels);
-    ssld_context_destroy(context);
-}
-
 TEST(the_folder_is_left_as_it_was)
 {
     remove_folder();
     CHECK(access(test_folder, F_OK), "%s is not empty", test_folder);
 }
 
-TEST_MAIN(TEST_ROW(what_is_stored_is_read_back_for_every_class_count_and_codec), TEST_ROW(order_of_labelling_does_not_matter),
+TEST_MAIN(TEST_ROW(what_is_stored_is_read_back_for_every_class_count_and_codec),
+          TEST_ROW(order_of_labelling_does_not_matter),
           TEST_ROW(auto_is_dense_for_few_classes_and_topk_for_many), TEST_ROW(a_view_already_stored_is_left_as_it_is),
           TEST_ROW(batches_carry_their_ids), TEST_ROW(missing_says_what_is_left),
           TEST_ROW(resuming_a_closed_or_abandoned_store_completes_it), TEST_ROW(a_complete_store_opened_again_is_not_touched),
@@ -914,7 +717,5 @@ TEST_MAIN(TEST_ROW(what_is_stored_is_read_back_for_every_class_count_and_codec),
           TEST_ROW(views_that_are_not_there_are_not_found), TEST_ROW(files_that_are_no_store_are_refused),
           TEST_ROW(stores_of_format_1_0_are_read),
           TEST_ROW(later_versions_are_read_if_they_say_so_and_never_appended_to),
-          TEST_ROW(unknown_frames_are_skipped_or_refused_as_they_say), TEST_ROW(every_allocation_of_a_writer_may_fail),
-          TEST_ROW(every_allocation_of_a_reader_may_fail_and_only_the_first_read_makes_any),
-          TEST_ROW(four_threads_read_one_store), TEST_ROW(labels_serve_several_stores_in_turn),
+          TEST_ROW(unknown_frames_are_skipped_or_refused_as_they_say),
           TEST_ROW(the_folder_is_left_as_it_was))
