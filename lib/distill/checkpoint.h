@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* checkpoint.h - a student's state in one file: named float tensors and counters, with a checksum over all of it.
- * Layout: docs/format.md, "Checkpoints". Little-endian. */
+ * Layout: docs/checkpoint-format.md. Little-endian. */
 #ifndef SSLD_LIB_DISTILL_CHECKPOINT_H
 #define SSLD_LIB_DISTILL_CHECKPOINT_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* activation.c - activations: a row each with value and derivative, and the operators made of them.
  *
- * They stand here as loops over floats of any layout; ssld_op_batch_norm.c uses the same rows inside its own loops, and inference
- * hands them to oneDNN as post-ops. */
+ * They stand here as loops over floats of any layout; op_batch_norm.c uses the same rows inside its own loops, and
+ * inference hands them to oneDNN as post-ops. */
 #include "engine/kernels.h"
 
 /* -- Value and derivative ----------------------------------------------------------------------------------------- *
@@ -19,7 +19,8 @@ ALWAYS_INLINE void forward_loop(int32_t kind, float alpha, float beta, size_t co
         dst[i] = activation_value(kind, src[i], alpha, beta);
 }
 
-MULTIVERSION static void forward_range(int32_t kind, float alpha, float beta, size_t count, const float *src, float *dst)
+MULTIVERSION static void forward_range(int32_t kind, float alpha, float beta, size_t count, const float *src,
+                                       float *dst)
 {
     WITH_ACTIVATION(kind, forward_loop(ACTIVATION, alpha, beta, count, src, dst));
 }
@@ -43,18 +44,18 @@ MULTIVERSION static void backward_range(int32_t kind, float alpha, float beta, s
 void ssld_activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst)
 {
     int64_t pieces = (int64_t)((count + PIECE - 1) / PIECE);
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t i = 0; i < pieces; i++) {
         size_t first = (size_t)i * PIECE, size = count - first < PIECE ? count - first : PIECE;
         forward_range(activation->kind, activation->alpha, activation->beta, size, src + first, dst + first);
     }
 }
 
-void ssld_activation_backward(const struct ssld_activation *activation, size_t count, const float *src, const float *diff_dst,
-                         float *diff_src)
+void ssld_activation_backward(const struct ssld_activation *activation, size_t count, const float *src,
+                              const float *diff_dst, float *diff_src)
 {
     int64_t pieces = (int64_t)((count + PIECE - 1) / PIECE);
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t i = 0; i < pieces; i++) {
         size_t first = (size_t)i * PIECE, size = count - first < PIECE ? count - first : PIECE;
         backward_range(activation->kind, activation->alpha, activation->beta, size, src + first, diff_dst + first,
@@ -140,9 +141,10 @@ static ssld_status backward(struct ssld_plan *plan, struct step *step)
     return SSLD_OK;
 }
 
-#define ACTIVATION(name, operator)                                                                   \
-    const struct engine_op name = { .kind = operator, .backward_reads = READS_SRC, .prepare = prepare, \
-                                    .forward = forward, .backward = backward }
+#define ACTIVATION(name, operator)                                                                                     \
+    const struct engine_op name = {                                                                                    \
+        .kind = operator, .backward_reads = READS_SRC, .prepare = prepare, .forward = forward, .backward = backward    \
+    }
 
 ACTIVATION(ssld_op_relu, SSLD_OP_RELU);
 ACTIVATION(ssld_op_clip, SSLD_OP_CLIP);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* adapter.h - oneDNN in the shape of its version 3, on version 2.6 as well. meson compiles adapter_v2.c or adapter_v3.c.
  *
- * Operators include this and never dnnl.h's version-dependent calls. Enum names are the same in both majors, their values are
- * not: nothing of oneDNN is ever stored in a file. Every primitive takes its scratchpad from its user, because the library's
- * own is tied to the thread that created the primitive. */
+ * Operators include this and never dnnl.h's version-dependent calls. Enum names are the same in both majors, their
+ * values are not: nothing of oneDNN is ever stored in a file. Every primitive takes its scratchpad from its user,
+ * because the library's own is tied to the thread that created the primitive. */
 #ifndef SSLD_LIB_ENGINE_ADAPTER_H
 #define SSLD_LIB_ENGINE_ADAPTER_H
 
@@ -36,7 +36,8 @@ ssld_status ssld_dnnl_fail(const struct ssld_dnnl *dnnl, dnnl_status_t status, c
 
 /* -- Memory descriptors, all f32 ---------------------------------------------------------------------------------- */
 
-ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_format_tag_t tag, ssld_md **md);
+ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_format_tag_t tag,
+                           ssld_md **md);
 void        ssld_md_destroy(const struct ssld_dnnl *dnnl, ssld_md *md); /* NULL is ignored */
 size_t      ssld_md_size(const ssld_md *md);                            /* bytes, padding included */
 bool        ssld_md_equal(const ssld_md *a, const ssld_md *b);
@@ -59,13 +60,15 @@ struct ssld_dnnl_post_ops {
     struct ssld_dnnl_eltwise eltwise[SSLD_MOST_POST_OPS];
 };
 
-/* Dilations in a window count as ONNX's (1: dense). `bias` may be NULL everywhere, `post_ops` too. Backward takes the forward primitive as its hint. */
+/* Dilations in a window count as ONNX's (1: dense). `bias` may be NULL everywhere, `post_ops` too. Backward takes the
+ * forward primitive as its hint. */
 dnnl_status_t ssld_convolution_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation, const ssld_md *src,
                                        const ssld_md *weights, const ssld_md *bias, const ssld_md *dst,
                                        const struct ssld_window *window, const struct ssld_dnnl_post_ops *post_ops,
                                        struct ssld_primitive *primitive);
-dnnl_status_t ssld_convolution_backward_data(const struct ssld_dnnl *dnnl, const ssld_md *diff_src, const ssld_md *weights,
-                                             const ssld_md *diff_dst, const struct ssld_window *window,
+dnnl_status_t ssld_convolution_backward_data(const struct ssld_dnnl *dnnl, const ssld_md *diff_src,
+                                             const ssld_md *weights, const ssld_md *diff_dst,
+                                             const struct ssld_window *window,
                                              const struct ssld_primitive *forward, struct ssld_primitive *primitive);
 dnnl_status_t ssld_convolution_backward_weights(const struct ssld_dnnl *dnnl, const ssld_md *src,
                                                 const ssld_md *diff_weights, const ssld_md *diff_bias,

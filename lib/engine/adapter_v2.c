@@ -20,7 +20,8 @@ static ssld_status md_copy(const struct ssld_dnnl *dnnl, const dnnl_memory_desc_
     return SSLD_OK;
 }
 
-ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_format_tag_t tag, ssld_md **md)
+ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_format_tag_t tag,
+                           ssld_md **md)
 {
     dnnl_memory_desc_t value;
     dnnl_dims_t padded = { 0 };
@@ -44,8 +45,8 @@ bool ssld_md_equal(const ssld_md *a, const ssld_md *b)
     return dnnl_memory_desc_equal(&a->value, &b->value);
 }
 
-ssld_status ssld_md_of(const struct ssld_dnnl *dnnl, const struct ssld_primitive *primitive, dnnl_query_t what, int index,
-                       ssld_md **md)
+ssld_status ssld_md_of(const struct ssld_dnnl *dnnl, const struct ssld_primitive *primitive, dnnl_query_t what,
+                       int index, ssld_md **md)
 {
     const dnnl_memory_desc_t *value = dnnl_primitive_desc_query_md(primitive->descriptor, what, index);
     if (!value)
@@ -109,9 +110,10 @@ dnnl_status_t ssld_convolution_forward(const struct ssld_dnnl *dnnl, dnnl_prop_k
     return create(dnnl, status, &description, post_ops, NULL, primitive);
 }
 
-dnnl_status_t ssld_convolution_backward_data(const struct ssld_dnnl *dnnl, const ssld_md *diff_src, const ssld_md *weights,
-                                             const ssld_md *diff_dst, const struct ssld_window *window,
-                                             const struct ssld_primitive *forward, struct ssld_primitive *primitive)
+dnnl_status_t ssld_convolution_backward_data(const struct ssld_dnnl *dnnl, const ssld_md *diff_src,
+                                             const ssld_md *weights, const ssld_md *diff_dst,
+                                             const struct ssld_window *window, const struct ssld_primitive *forward,
+                                             struct ssld_primitive *primitive)
 {
     dnnl_convolution_desc_t description;
     struct ssld_window_dims dims;
@@ -151,8 +153,8 @@ dnnl_status_t ssld_inner_product_backward_data(const struct ssld_dnnl *dnnl, con
                                                const struct ssld_primitive *forward, struct ssld_primitive *primitive)
 {
     dnnl_inner_product_desc_t description;
-    dnnl_status_t status = dnnl_inner_product_backward_data_desc_init(&description, &diff_src->value, &weights->value,
-                                                                      &diff_dst->value);
+    dnnl_status_t status =
+        dnnl_inner_product_backward_data_desc_init(&description, &diff_src->value, &weights->value, &diff_dst->value);
     return create(dnnl, status, &description, NULL, forward, primitive);
 }
 
@@ -162,21 +164,21 @@ dnnl_status_t ssld_inner_product_backward_weights(const struct ssld_dnnl *dnnl, 
                                                   struct ssld_primitive *primitive)
 {
     dnnl_inner_product_desc_t description;
-    dnnl_status_t status = dnnl_inner_product_backward_weights_desc_init(&description, &src->value, &diff_weights->value,
-                                                                         value_of(diff_bias), &diff_dst->value);
+    dnnl_status_t status = dnnl_inner_product_backward_weights_desc_init(
+        &description, &src->value, &diff_weights->value, value_of(diff_bias), &diff_dst->value);
     return create(dnnl, status, &description, NULL, forward, primitive);
 }
 
-dnnl_status_t ssld_pooling_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation, dnnl_alg_kind_t algorithm,
-                                   const ssld_md *src, const ssld_md *dst, const struct ssld_window *window,
-                                   struct ssld_primitive *primitive)
+dnnl_status_t ssld_pooling_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation,
+                                   dnnl_alg_kind_t algorithm, const ssld_md *src, const ssld_md *dst,
+                                   const struct ssld_window *window, struct ssld_primitive *primitive)
 {
     dnnl_pooling_v2_desc_t description;
     struct ssld_window_dims dims;
     ssld_window_dims(window, &dims);
-    dnnl_status_t status = dnnl_pooling_v2_forward_desc_init(&description, propagation, algorithm, &src->value, &dst->value,
-                                                             dims.strides, dims.kernel, dims.dilations, dims.pads_low,
-                                                             dims.pads_high);
+    dnnl_status_t status =
+        dnnl_pooling_v2_forward_desc_init(&description, propagation, algorithm, &src->value, &dst->value, dims.strides,
+                                          dims.kernel, dims.dilations, dims.pads_low, dims.pads_high);
     return create(dnnl, status, &description, NULL, NULL, primitive);
 }
 
@@ -187,9 +189,9 @@ dnnl_status_t ssld_pooling_backward(const struct ssld_dnnl *dnnl, dnnl_alg_kind_
     dnnl_pooling_v2_desc_t description;
     struct ssld_window_dims dims;
     ssld_window_dims(window, &dims);
-    dnnl_status_t status = dnnl_pooling_v2_backward_desc_init(&description, algorithm, &diff_src->value, &diff_dst->value,
-                                                              dims.strides, dims.kernel, dims.dilations, dims.pads_low,
-                                                              dims.pads_high);
+    dnnl_status_t status =
+        dnnl_pooling_v2_backward_desc_init(&description, algorithm, &diff_src->value, &diff_dst->value, dims.strides,
+                                           dims.kernel, dims.dilations, dims.pads_low, dims.pads_high);
     return create(dnnl, status, &description, NULL, forward, primitive);
 }
 

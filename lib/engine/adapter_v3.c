@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* adapter_v3.c - the adapter on oneDNN 3.x: memory descriptors are opaque handles, primitive descriptors are made in one call. */
+/* adapter_v3.c - the adapter on oneDNN 3.x: memory descriptors are opaque handles, primitive descriptors are made in one
+ * call. */
 #include <string.h>
 
 #include "engine/adapter_private.h"
@@ -17,7 +18,8 @@ static dnnl_memory_desc_t handle_of(const ssld_md *md)
 
 /* -- Memory descriptors ------------------------------------------------------------------------------------------- */
 
-ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_format_tag_t tag, ssld_md **md)
+ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_format_tag_t tag,
+                           ssld_md **md)
 {
     dnnl_memory_desc_t handle = NULL;
     dnnl_dims_t padded = { 0 };
@@ -46,8 +48,8 @@ bool ssld_md_equal(const ssld_md *a, const ssld_md *b)
     return dnnl_memory_desc_equal(handle_of(a), handle_of(b));
 }
 
-ssld_status ssld_md_of(const struct ssld_dnnl *dnnl, const struct ssld_primitive *primitive, dnnl_query_t what, int index,
-                       ssld_md **md)
+ssld_status ssld_md_of(const struct ssld_dnnl *dnnl, const struct ssld_primitive *primitive, dnnl_query_t what,
+                       int index, ssld_md **md)
 {
     dnnl_memory_desc_t copy = NULL;
     const_dnnl_memory_desc_t handle = dnnl_primitive_desc_query_md(primitive->descriptor, what, index);
@@ -77,19 +79,19 @@ dnnl_status_t ssld_post_ops_append(dnnl_post_ops_t chain, const struct ssld_dnnl
     return dnnl_post_ops_append_eltwise(chain, eltwise->algorithm, eltwise->alpha, eltwise->beta);
 }
 
-/* Wraps the one call that differs between primitives: it sees `attributes` and `hint`, and its status goes to `status`. */
-#define CREATE(post_ops, forward, call)                                                  \
-    do {                                                                                 \
-        dnnl_primitive_attr_t attributes = NULL;                                         \
-        const_dnnl_primitive_desc_t hint = (forward) ? (forward)->descriptor : NULL;     \
-        (void)hint;                                                                      \
-        *primitive = (struct ssld_primitive){ 0 };                                       \
-        dnnl_status_t status = ssld_attributes_create((post_ops), &attributes);          \
-        if (status == dnnl_success)                                                      \
-            status = (call);                                                             \
-        if (attributes)                                                                  \
-            dnnl_primitive_attr_destroy(attributes);                                     \
-        return status == dnnl_success ? ssld_primitive_finish(primitive) : status;       \
+/* Wraps the one call that differs between primitives, which sees `attributes` and `hint`. */
+#define CREATE(post_ops, forward, call)                                                                                \
+    do {                                                                                                               \
+        dnnl_primitive_attr_t attributes = NULL;                                                                       \
+        const_dnnl_primitive_desc_t hint = (forward) ? (forward)->descriptor : NULL;                                   \
+        (void)hint;                                                                                                    \
+        *primitive = (struct ssld_primitive){ 0 };                                                                     \
+        dnnl_status_t status = ssld_attributes_create((post_ops), &attributes);                                        \
+        if (status == dnnl_success)                                                                                    \
+            status = (call);                                                                                           \
+        if (attributes)                                                                                                \
+            dnnl_primitive_attr_destroy(attributes);                                                                   \
+        return status == dnnl_success ? ssld_primitive_finish(primitive) : status;                                     \
     } while (0)
 
 #define NO_FORWARD ((const struct ssld_primitive *)NULL)
@@ -108,9 +110,10 @@ dnnl_status_t ssld_convolution_forward(const struct ssld_dnnl *dnnl, dnnl_prop_k
                                                           dims.pads_low, dims.pads_high, attributes));
 }
 
-dnnl_status_t ssld_convolution_backward_data(const struct ssld_dnnl *dnnl, const ssld_md *diff_src, const ssld_md *weights,
-                                             const ssld_md *diff_dst, const struct ssld_window *window,
-                                             const struct ssld_primitive *forward, struct ssld_primitive *primitive)
+dnnl_status_t ssld_convolution_backward_data(const struct ssld_dnnl *dnnl, const ssld_md *diff_src,
+                                             const ssld_md *weights, const ssld_md *diff_dst,
+                                             const struct ssld_window *window, const struct ssld_primitive *forward,
+                                             struct ssld_primitive *primitive)
 {
     struct ssld_window_dims dims;
     ssld_window_dims(window, &dims);
@@ -130,8 +133,8 @@ dnnl_status_t ssld_convolution_backward_weights(const struct ssld_dnnl *dnnl, co
     CREATE(NULL, forward,
            dnnl_convolution_backward_weights_primitive_desc_create(
                &primitive->descriptor, dnnl->engine, dnnl_convolution_direct, handle_of(src), handle_of(diff_weights),
-               handle_of(diff_bias), handle_of(diff_dst), dims.strides, dims.dilations, dims.pads_low, dims.pads_high, hint,
-               attributes));
+               handle_of(diff_bias), handle_of(diff_dst), dims.strides, dims.dilations, dims.pads_low, dims.pads_high,
+               hint, attributes));
 }
 
 dnnl_status_t ssld_inner_product_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation, const ssld_md *src,
@@ -149,9 +152,9 @@ dnnl_status_t ssld_inner_product_backward_data(const struct ssld_dnnl *dnnl, con
                                                const struct ssld_primitive *forward, struct ssld_primitive *primitive)
 {
     CREATE(NULL, forward,
-           dnnl_inner_product_backward_data_primitive_desc_create(&primitive->descriptor, dnnl->engine, handle_of(diff_src),
-                                                                  handle_of(weights), handle_of(diff_dst), hint,
-                                                                  attributes));
+           dnnl_inner_product_backward_data_primitive_desc_create(&primitive->descriptor, dnnl->engine,
+                                                                  handle_of(diff_src), handle_of(weights),
+                                                                  handle_of(diff_dst), hint, attributes));
 }
 
 dnnl_status_t ssld_inner_product_backward_weights(const struct ssld_dnnl *dnnl, const ssld_md *src,
@@ -160,14 +163,14 @@ dnnl_status_t ssld_inner_product_backward_weights(const struct ssld_dnnl *dnnl, 
                                                   struct ssld_primitive *primitive)
 {
     CREATE(NULL, forward,
-           dnnl_inner_product_backward_weights_primitive_desc_create(&primitive->descriptor, dnnl->engine, handle_of(src),
-                                                                     handle_of(diff_weights), handle_of(diff_bias),
-                                                                     handle_of(diff_dst), hint, attributes));
+           dnnl_inner_product_backward_weights_primitive_desc_create(
+               &primitive->descriptor, dnnl->engine, handle_of(src), handle_of(diff_weights), handle_of(diff_bias),
+               handle_of(diff_dst), hint, attributes));
 }
 
-dnnl_status_t ssld_pooling_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation, dnnl_alg_kind_t algorithm,
-                                   const ssld_md *src, const ssld_md *dst, const struct ssld_window *window,
-                                   struct ssld_primitive *primitive)
+dnnl_status_t ssld_pooling_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation,
+                                   dnnl_alg_kind_t algorithm, const ssld_md *src, const ssld_md *dst,
+                                   const struct ssld_window *window, struct ssld_primitive *primitive)
 {
     struct ssld_window_dims dims;
     ssld_window_dims(window, &dims);
@@ -184,9 +187,9 @@ dnnl_status_t ssld_pooling_backward(const struct ssld_dnnl *dnnl, dnnl_alg_kind_
     struct ssld_window_dims dims;
     ssld_window_dims(window, &dims);
     CREATE(NULL, forward,
-           dnnl_pooling_backward_primitive_desc_create(&primitive->descriptor, dnnl->engine, algorithm, handle_of(diff_src),
-                                                       handle_of(diff_dst), dims.strides, dims.kernel, dims.dilations,
-                                                       dims.pads_low, dims.pads_high, hint, attributes));
+           dnnl_pooling_backward_primitive_desc_create(
+               &primitive->descriptor, dnnl->engine, algorithm, handle_of(diff_src), handle_of(diff_dst), dims.strides,
+               dims.kernel, dims.dilations, dims.pads_low, dims.pads_high, hint, attributes));
 }
 
 dnnl_status_t ssld_reorder(const struct ssld_dnnl *dnnl, const ssld_md *src, const ssld_md *dst,

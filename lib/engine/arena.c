@@ -23,7 +23,8 @@ static void sort_by_size(const struct lifetime *blocks, int32_t count, int32_t *
 }
 
 /* The lowest offset at which `block` touches none of the blocks placed before that live when it does. */
-static size_t lowest_gap(const struct lifetime *blocks, const int32_t *order, int32_t placed, const struct lifetime *block)
+static size_t lowest_gap(const struct lifetime *blocks, const int32_t *order, int32_t placed,
+                         const struct lifetime *block)
 {
     size_t offset = 0;
     for (bool moved = true; moved;) {

@@ -16,7 +16,8 @@ void ssld_call_made(struct ssld_plan *plan, const struct call *call)
     ssld_plan_need(&plan->scratchpad_bytes, call->primitive.scratchpad);
 }
 
-ssld_status ssld_call_bind(struct ssld_plan *plan, struct call *call, int argument, dnnl_query_t what, int index, float *handle)
+ssld_status ssld_call_bind(struct ssld_plan *plan, struct call *call, int argument, dnnl_query_t what, int index,
+                           float *handle)
 {
     ssld_md *md = NULL;
     dnnl_memory_t memory = NULL;
@@ -34,7 +35,8 @@ ssld_status ssld_call_bind_scratchpad(struct ssld_plan *plan, struct call *call)
     return ssld_call_bind(plan, call, DNNL_ARG_SCRATCHPAD, dnnl_query_scratchpad_md, 0, (float *)plan->scratchpad);
 }
 
-ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, const struct call *call, const char *direction)
+ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, const struct call *call,
+                          const char *direction)
 {
     dnnl_status_t status =
         dnnl_primitive_execute(call->primitive.primitive, plan->dnnl.stream, call->count, call->arguments);

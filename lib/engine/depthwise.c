@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* depthwise.c - backward weights of depthwise convolution: for each channel
  *
- *   diff_weights(kh, kw) = sum over n, oh, ow of diff_dst(n, oh, ow) * src(n, oh * sh - ph + kh * dh, ow * sw - pw + kw * dw)
+ *   diff_weights(kh, kw) = sum over n, oh, ow of
+ *                          diff_dst(n, oh, ow) * src(n, oh * sh - ph + kh * dh, ow * sw - pw + kw * dw)
  *
- * A block of channels is one vector, a kernel row is as many accumulators, and the padding is handled at the ends of a row,
- * so that the middle has no test in it. */
+ * A block of channels is one vector, a kernel row is as many accumulators, and the padding is handled at the ends of a
+ * row, so that the middle has no test in it. */
 #include "engine/kernels.h"
 
 #define MOST_KERNEL_WIDTH 7 /* wider kernels are done in pieces */
-#define WANTED_TASKS 16     /* so many pieces of work at least, whatever the number of channels; fixed, for the same bits */
+#define WANTED_TASKS 16     /* pieces of work at least, whatever the number of channels; fixed, for the same bits */
 
 typedef float lanes16 __attribute__((vector_size(64)));
 typedef float lanes8 __attribute__((vector_size(32)));
@@ -127,7 +128,8 @@ static void kernel_of_image(const struct planes *src, const struct planes *dst, 
                             const float *src_data, const float *diff_dst, float *weights)
 {
     struct row row = { .src = src_data, .diff_dst = diff_dst, .h = src->h, .w = src->w, .oh = dst->h, .ow = dst->w,
-                       .stride_h = window->strides[0], .stride_w = window->strides[1], .dilation_w = window->dilations[1] };
+                       .stride_h = window->strides[0], .stride_w = window->strides[1],
+                       .dilation_w = window->dilations[1] };
     for (int64_t kh = 0; kh < window->kernel[0]; kh++) {
         row.top = kh * window->dilations[0] - window->pads[0];
         for (int64_t kw = 0; kw < window->kernel[1]; kw += MOST_KERNEL_WIDTH) {

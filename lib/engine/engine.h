@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* engine.h - a graph made ready to compute: forward, backward, parameters. What distill/ sees of the engine.
  *
- * A plan is a graph for one batch size with its primitives created and all its memory in one arena. Nothing is allocated
- * between two calls of a plan. Parameters live in the layout that the forward primitives chose; they are read and written in
- * plain row-major order through functions, and updated in place element by element (padding stays zero). */
+ * A plan is a graph for one batch size with its primitives created and all its memory in one arena. Forward and backward
+ * allocate nothing. Parameters live in the layout that the forward primitives chose; they are read and written in plain
+ * row-major order through functions, and updated in place element by element (padding stays zero). */
 #ifndef SSLD_LIB_ENGINE_ENGINE_H
 #define SSLD_LIB_ENGINE_ENGINE_H
 
@@ -20,7 +20,7 @@ struct ssld_plan_options {
     int32_t  batch;   /* images in every call */
     int32_t  threads;
     uint64_t seed;    /* of dropout */
-    int32_t  block;   /* channels in a block of activations: 16, 8, 1 (plain); 0: the widest this CPU has convolutions for */
+    int32_t  block;   /* channels in a block of activations: 16, 8, 1 (plain); 0: the widest this CPU can convolve */
 };
 
 /* A trainable tensor, or a buffer (running mean or variance, which has no gradient). */
@@ -36,18 +36,18 @@ struct ssld_parameter {
 };
 
 /* The graph is cloned. SSLD_UNSUPPORTED names nodes without backward, for SSLD_PLAN_TRAIN. */
-ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *graph, const struct ssld_plan_options *options,
-                             struct ssld_plan **plan);
+ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *graph,
+                             const struct ssld_plan_options *options, struct ssld_plan **plan);
 void        ssld_plan_destroy(struct ssld_plan *plan); /* NULL is ignored */
 
-/* pixels (batch, C, H, W) -> logits (batch, classes), the plan's own, valid until the next call. An inference plan may get
- * fewer images than its batch, except with batch statistics. `step` numbers the dropout masks. */
+/* pixels (batch, C, H, W) -> logits (batch, classes), the plan's own, valid until the next call. An inference plan may
+ * get fewer images than its batch, except with batch statistics. `step` numbers the dropout masks. */
 ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32_t count, uint64_t step,
                               const float **logits);
 /* diff_logits (batch, classes) of the last forward -> the diff of every parameter. */
 ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits);
-/* Let the last forward's batch statistics into the running ones. Apart from forward, so that a step whose loss is not finite
- * leaves no trace. */
+/* Let the last forward's batch statistics into the running ones. Apart from forward, so that a step whose loss is not
+ * finite leaves no trace. */
 void        ssld_plan_update_statistics(struct ssld_plan *plan);
 
 int32_t                      ssld_plan_parameter_count(const struct ssld_plan *plan);
@@ -60,7 +60,7 @@ ssld_status ssld_plan_parameter_from_plain(struct ssld_plan *plan, int32_t index
 /* A copy of the graph that the plan was made of, with the parameters as they are now. */
 ssld_status ssld_plan_snapshot(struct ssld_plan *plan, struct ssld_graph **graph);
 
-/* Run `work` with the plan's thread count for what it starts in parallel; for loops over parameters outside the engine. */
+/* Run `work` with the plan's thread count for what it starts in parallel: loops over parameters outside the engine. */
 void ssld_plan_run(struct ssld_plan *plan, void (*work)(void *argument), void *argument);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* kernels.h - loops of our own over (N, C/b, HW, b) tensors.
  *
- * Each works on one block of channels of one image, (HW, b) floats, and is compiled for several instruction sets; who calls
- * it spreads the blocks over threads. b is a constant in the inner loops (16, 8 or 1), so that they become vectors. */
+ * Each works on one block of channels of one image, (HW, b) floats, and is compiled for several instruction sets; who
+ * calls it spreads the blocks over threads. b is a constant in the inner loops (16, 8 or 1), so that they become vectors. */
 #ifndef SSLD_LIB_ENGINE_KERNELS_H
 #define SSLD_LIB_ENGINE_KERNELS_H
 
@@ -10,8 +10,8 @@
 
 #include "engine/plan.h"
 
-/* One body, compiled for the instruction sets that matter and chosen when the library is loaded. Not under sanitizers, whose
- * run time is not ready yet when the choice is made. */
+/* One body, compiled for the instruction sets that matter and chosen when the library is loaded. Not under sanitizers,
+ * whose run time is not ready yet when the choice is made. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)
 #define MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -53,7 +53,7 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* -- Activations: one number -------------------------------------------------------------------------------------- */
+/* -- Activations of one number -------------------------------------------------------------------------------------- */
 
 /* Written so that NaN comes through: a broken network must show in its loss. */
 ALWAYS_INLINE float relu_value(float x) { return x < 0 ? 0 : x; }
@@ -63,12 +63,12 @@ ALWAYS_INLINE float clip_value(float x, float low, float high)
     x = x < low ? low : x;
     return x > high ? high : x;
 }
-ALWAYS_INLINE float clip_slope(float x, float low, float high) { return (x > low) & (x < high) ? 1.0f : 0; }
+ALWAYS_INLINE float clip_slope(float x, float low, float high) { return ((x > low) & (x < high)) ? 1.0f : 0; }
 ALWAYS_INLINE float hard_sigmoid_value(float x, float alpha, float beta) { return clip_value(alpha * x + beta, 0, 1); }
 ALWAYS_INLINE float hard_sigmoid_slope(float x, float alpha, float beta)
 {
     float y = alpha * x + beta;
-    return (y > 0) & (y < 1) ? alpha : 0;
+    return ((y > 0) & (y < 1)) ? alpha : 0;
 }
 ALWAYS_INLINE float hard_swish_value(float x) { return x * clip_value(x * (1.0f / 6.0f) + 0.5f, 0, 1); }
 ALWAYS_INLINE float hard_swish_slope(float x)
@@ -101,11 +101,11 @@ ALWAYS_INLINE float activation_slope(int32_t kind, float x, float alpha, float b
                                           : 1.0f;
 }
 
-/* -- Activations: dst = act(src) and diff_src = diff_dst * act'(src) over count floats; src may be dst ------------------ */
+/* -- Activations of count floats: dst = act(src), diff_src = diff_dst * act'(src); src may be dst ---------------------- */
 
 void  ssld_activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst);
-void  ssld_activation_backward(const struct ssld_activation *activation, size_t count, const float *src, const float *diff_dst,
-                          float *diff_src);
+void  ssld_activation_backward(const struct ssld_activation *activation, size_t count, const float *src,
+                               const float *diff_dst, float *diff_src);
 float ssld_activation_of_zero(const struct ssld_activation *activation);
 void  ssld_activation_post_ops(const struct ssld_activation *activation, struct ssld_dnnl_post_ops *post_ops);
 
@@ -117,7 +117,8 @@ void ssld_zero_padding(const struct planes *planes, float *data);
 /* diff_weights (C/b, KH, KW, b) from src (N, C/b, H, W, b) and diff_dst (N, C/b, OH, OW, b). `partial` has room for
  * ssld_depthwise_partial_bytes(). Why our own: oneDNN's covers 3x3 well, 5x5 takes 100 times as long as it should. */
 size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct ssld_window *window);
-void   ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
-                                  const float *src_data, const float *diff_dst, float *partial, float *diff_weights);
+void   ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst,
+                                       const struct ssld_window *window, const float *src_data, const float *diff_dst,
+                                       float *partial, float *diff_weights);
 
 #endif

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* ssld_op_batch_norm.c - batch norm with its activation, in the fewest passes over memory. Shapes: src, dst (N, C/b, HW, b);
- * scale, shift, mean, variance (C).
+/* op_batch_norm.c - batch norm with its activation, in the fewest passes over memory. Shapes: src, dst
+ * (N, C/b, HW, b); scale, shift, mean, variance (C).
  *
  *   x^ = (src - mean) * inv_std        y = scale * x^ + shift        dst = act(y)
  *
- * Training takes mean and variance of the batch: one pass for the moments, one for dst. y is not stored: backward computes it
- * again, two multiplications instead of a tensor. Sums are taken per block and image and added in one order, so the result
- * does not depend on the number of threads. */
+ * Training takes mean and variance of the batch: one pass for the moments, one for dst. y is not stored: backward
+ * computes it again, two multiplications instead of a tensor. Sums are taken per block and image and added in one
+ * order, so the result does not depend on the number of threads. */
 #include "engine/kernels.h"
 
 /* Single precision holds for so many positions; then the sum goes on in double. */
 #define RUN 64
 
 struct batch_norm {
-    int32_t lanes;    /* channels, padded to whole blocks */
-    float  *mean;     /* what forward used, for backward and for the running statistics */
-    float  *inv_std;
-    float  *variance;
-    float  *factor;   /* y = factor * src + offset */
-    float  *offset;
+    int32_t lanes; /* channels, padded to whole blocks */
+    float *mean;   /* what forward used, for backward and for the running statistics */
+    float *inv_std;
+    float *variance;
+    float *factor; /* y = factor * src + offset */
+    float *offset;
 };
 
 /* -- Kernels: one block of one image ------------------------------------------------------------------------------- */
@@ -90,8 +90,8 @@ MULTIVERSION static void diff_sums(int64_t b, const struct ssld_activation *acti
                                    double *sums)
 {
     float alpha = activation->alpha, beta = activation->beta;
-    WITH_ACTIVATION(activation->kind, WITH_BLOCK(b, diff_sums_block(B, ACTIVATION, alpha, beta, hw, factor, offset, mean, src,
-                                                                    diff_dst, sums)));
+    WITH_ACTIVATION(activation->kind, WITH_BLOCK(b, diff_sums_block(B, ACTIVATION, alpha, beta, hw, factor, offset,
+                                                                    mean, src, diff_dst, sums)));
 }
 
 /* diff_src = factor * g + slope * src + constant */
@@ -107,13 +107,13 @@ ALWAYS_INLINE void diff_src_block(int64_t b, int32_t kind, float alpha, float be
         }
 }
 
-MULTIVERSION static void diff_src_pass(int64_t b, const struct ssld_activation *activation, int64_t hw, const float *factor,
-                                       const float *offset, const float *slope, const float *constant, const float *src,
-                                       const float *diff_dst, float *diff_src)
+MULTIVERSION static void diff_src_pass(int64_t b, const struct ssld_activation *activation, int64_t hw,
+                                       const float *factor, const float *offset, const float *slope,
+                                       const float *constant, const float *src, const float *diff_dst, float *diff_src)
 {
     float alpha = activation->alpha, beta = activation->beta;
-    WITH_ACTIVATION(activation->kind, WITH_BLOCK(b, diff_src_block(B, ACTIVATION, alpha, beta, hw, factor, offset, slope,
-                                                                   constant, src, diff_dst, diff_src)));
+    WITH_ACTIVATION(activation->kind, WITH_BLOCK(b, diff_src_block(B, ACTIVATION, alpha, beta, hw, factor, offset,
+                                                                   slope, constant, src, diff_dst, diff_src)));
 }
 
 /* -- Preparing ---------------------------------------------------------------------------------------------------- */
@@ -136,8 +136,8 @@ static ssld_status batch_norm_prepare(struct ssld_plan *plan, struct step *step)
 
     ssld_tensor_set_planes(ssld_step_dst(plan, step), *planes);
     /* Sums of two kinds for each image and channel; backward's slope and constant for each channel behind them. */
-    ssld_plan_need(&plan->partial_bytes, (size_t)(planes->n * norm->lanes) * 2 * sizeof(double) +
-                                        (size_t)norm->lanes * 2 * sizeof(float));
+    ssld_plan_need(&plan->partial_bytes,
+                   (size_t)(planes->n * norm->lanes) * 2 * sizeof(double) + (size_t)norm->lanes * 2 * sizeof(float));
     ssld_status status = SSLD_OK;
     for (int32_t input = 1; !status && input <= 4; input++)
         status = ssld_plan_add_vector(plan, step, input);
@@ -167,7 +167,7 @@ static void take_batch_statistics(struct ssld_plan *plan, const struct planes *p
 {
     int64_t hw = planes->h * planes->w, blocks = planes->n * planes->blocks;
     double *partial = (double *)plan->partial, count = (double)(planes->n * hw);
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++) {
         double *sums = partial + i * 2 * planes->b;
         for (int64_t l = 0; l < 2 * planes->b; l++)
@@ -202,7 +202,7 @@ static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
         norm->factor[c] = used ? scale[c] * norm->inv_std[c] : 0;
         norm->offset[c] = used ? shift[c] - mean[c] * norm->factor[c] : 0;
     }
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++) {
         int64_t lane = i % planes->blocks * planes->b, at = i * hw * planes->b;
         apply(planes->b, activation, hw, norm->factor + lane, norm->offset + lane, src->data + at, dst->data + at);
@@ -223,20 +223,21 @@ static ssld_status batch_norm_backward(struct ssld_plan *plan, struct step *step
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     const struct planes *planes = &src->planes;
     const struct ssld_activation *activation = &step->node->activation;
-    float *diff_scale = ssld_step_parameter(plan, step, 1)->diff, *diff_shift = ssld_step_parameter(plan, step, 2)->diff;
+    float *diff_scale = ssld_step_parameter(plan, step, 1)->diff,
+          *diff_shift = ssld_step_parameter(plan, step, 2)->diff;
     float *diff_src = ssld_step_diff_src(plan, step, 0);
     int64_t hw = planes->h * planes->w, blocks = planes->n * planes->blocks;
     double *partial = (double *)plan->partial, count = (double)(planes->n * hw);
     float *slope = (float *)(partial + blocks * 2 * planes->b), *constant = slope + norm->lanes;
 
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++) {
         int64_t lane = i % planes->blocks * planes->b, at = i * hw * planes->b;
         double *sums = partial + i * 2 * planes->b;
         for (int64_t l = 0; l < 2 * planes->b; l++)
             sums[l] = 0;
-        diff_sums(planes->b, activation, hw, norm->factor + lane, norm->offset + lane, norm->mean + lane, src->data + at,
-                  dst->diff + at, sums);
+        diff_sums(planes->b, activation, hw, norm->factor + lane, norm->offset + lane, norm->mean + lane,
+                  src->data + at, dst->diff + at, sums);
     }
     for (int32_t c = 0; c < norm->lanes; c++) {
         bool used = c < planes->channels;
@@ -252,11 +253,11 @@ static ssld_status batch_norm_backward(struct ssld_plan *plan, struct step *step
     }
     if (!diff_src)
         return SSLD_OK;
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++) {
         int64_t lane = i % planes->blocks * planes->b, at = i * hw * planes->b;
-        diff_src_pass(planes->b, activation, hw, norm->factor + lane, norm->offset + lane, slope + lane, constant + lane,
-                      src->data + at, dst->diff + at, diff_src + at);
+        diff_src_pass(planes->b, activation, hw, norm->factor + lane, norm->offset + lane, slope + lane,
+                      constant + lane, src->data + at, dst->diff + at, diff_src + at);
     }
     return SSLD_OK;
 }
@@ -270,7 +271,8 @@ void ssld_plan_update_statistics(struct ssld_plan *plan)
         if (step->node->kind != SSLD_OP_BATCH_NORM)
             continue;
         const struct batch_norm *norm = step->state;
-        struct ssld_parameter *mean = ssld_step_parameter(plan, step, 3), *variance = ssld_step_parameter(plan, step, 4);
+        struct ssld_parameter *mean = ssld_step_parameter(plan, step, 3),
+                              *variance = ssld_step_parameter(plan, step, 4);
         float keep = step->node->attributes.momentum;
         for (int64_t c = 0; c < mean->elements; c++) {
             mean->value[c] = keep * mean->value[c] + (1 - keep) * norm->mean[c];

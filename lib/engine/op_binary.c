@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* op_binary.c - addition with its activation, multiplication (squeeze-and-excitation's broadcast too), scaling by a constant. */
+/* op_binary.c - addition with its activation, multiplication (squeeze-and-excitation's broadcast too), scaling by a
+ * constant. */
 #include "engine/kernels.h"
 
 /* Both inputs must stand in memory alike. */
@@ -8,7 +9,8 @@ static ssld_status check_layout(struct ssld_plan *plan, const struct step *step)
     const struct planes *a = &ssld_step_src(plan, step, 0)->planes, *b = &ssld_step_src(plan, step, 1)->planes;
     if (a->b == b->b && a->blocks == b->blocks)
         return SSLD_OK;
-    return ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s '%s': one input is the image itself, the other a layer's output",
+    return ssld_fail(plan->context, SSLD_UNSUPPORTED,
+                     "%s '%s': one input is the image itself, the other a layer's output",
                      ssld_ops[step->node->kind].name, step->node->name);
 }
 
@@ -27,12 +29,12 @@ static ssld_status add_forward(struct ssld_plan *plan, struct step *step)
     int64_t count = (int64_t)(dst->bytes / sizeof(float));
     float *sum = dst->data;
     if (step->node->activation.kind == SSLD_OP_RELU) {
-        #pragma omp parallel for simd
+#pragma omp parallel for simd
         for (int64_t i = 0; i < count; i++)
             sum[i] = relu_value(a[i] + b[i]);
         return SSLD_OK;
     }
-    #pragma omp parallel for simd
+#pragma omp parallel for simd
     for (int64_t i = 0; i < count; i++)
         sum[i] = a[i] + b[i];
     if (step->node->activation.kind != SSLD_OP_IDENTITY) {
@@ -54,7 +56,7 @@ static ssld_status add_backward(struct ssld_plan *plan, struct step *step)
         float *diff_src = ssld_step_diff_src(plan, step, input);
         if (!diff_src)
             continue;
-        #pragma omp parallel for simd
+#pragma omp parallel for simd
         for (int64_t i = 0; i < count; i++)
             diff_src[i] = relu && !(sum[i] > 0) ? 0 : diff[i];
     }
@@ -69,7 +71,7 @@ const struct engine_op ssld_op_add = {
     .backward = add_backward,
 };
 
-/* -- Mul: dst = x * s, where s is (N, C, 1, 1) or of x's shape ------------------------------------------------------------ */
+/* -- Mul: dst = x * s, where s is (N, C, 1, 1) or of x's shape -------------------------------------------------------- */
 
 static ssld_status mul_prepare(struct ssld_plan *plan, struct step *step)
 {
@@ -103,7 +105,7 @@ static void mul(const struct tensor *first, const struct tensor *second, const f
 {
     int64_t b = first->planes.b, hw = positions(first), second_hw = positions(second);
     int64_t blocks = first->planes.n * first->planes.blocks;
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++)
         mul_of_block(b, hw, second_hw == 1, x + i * hw * b, s + i * second_hw * b, dst + i * hw * b);
 }
@@ -133,7 +135,8 @@ MULTIVERSION static void mul_sum_of_block(int64_t b, int64_t hw, const float *x,
 
 static ssld_status mul_backward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *x = ssld_step_src(plan, step, 0), *s = ssld_step_src(plan, step, 1), *dst = ssld_step_dst(plan, step);
+    struct tensor *x = ssld_step_src(plan, step, 0), *s = ssld_step_src(plan, step, 1),
+                  *dst = ssld_step_dst(plan, step);
     int64_t b = x->planes.b, hw = positions(x), blocks = x->planes.n * x->planes.blocks;
     float *diff_x = ssld_step_diff_src(plan, step, 0), *diff_s = ssld_step_diff_src(plan, step, 1);
     if (diff_x)
@@ -141,7 +144,7 @@ static ssld_status mul_backward(struct ssld_plan *plan, struct step *step)
     if (diff_s && positions(s) == hw)
         mul(x, x, dst->diff, x->data, diff_s);
     else if (diff_s) {
-        #pragma omp parallel for
+#pragma omp parallel for
         for (int64_t i = 0; i < blocks; i++)
             mul_sum_of_block(b, hw, x->data + i * hw * b, dst->diff + i * hw * b, diff_s + i * b);
     }
@@ -167,7 +170,7 @@ static ssld_status scale_prepare(struct ssld_plan *plan, struct step *step)
 static void scale(float factor, size_t bytes, const float *src, float *dst)
 {
     int64_t count = (int64_t)(bytes / sizeof(float));
-    #pragma omp parallel for simd
+#pragma omp parallel for simd
     for (int64_t i = 0; i < count; i++)
         dst[i] = factor * src[i];
 }

@@ -5,12 +5,13 @@
 
 struct convolution {
     struct weighted calls;
-    bool            depthwise;
+    bool depthwise;
 };
 
-/* Weights are (O, I, KH, KW), or (G, O/G, I/G, KH, KW): the same memory as ONNX's (O, I/G, KH, KW). oneDNN chooses their layout;
- * depthwise it is (G/b, 1, 1, KH, KW, b), which our kernel writes. */
-static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool depthwise, struct weighted_descriptors *d)
+/* Weights are (O, I, KH, KW), or (G, O/G, I/G, KH, KW): the same memory as ONNX's (O, I/G, KH, KW). oneDNN chooses their
+ * layout; depthwise it is (G/b, 1, 1, KH, KW, b), which our kernel writes. */
+static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool depthwise,
+                            struct weighted_descriptors *d)
 {
     const struct ssld_node *node = step->node;
     const int64_t *dims = plan->graph->values[node->inputs[1]].dims;
@@ -19,7 +20,7 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, boo
     bool groups = group > 1 || depthwise;
     const int64_t *weights = groups ? grouped : dims;
     int ndims = groups ? 5 : 4;
-    dnnl_format_tag_t chosen = !depthwise        ? dnnl_format_tag_any
+    dnnl_format_tag_t chosen = !depthwise          ? dnnl_format_tag_any
                                : plan->block == 16 ? dnnl_Goihw16g
                                : plan->block == 8  ? dnnl_Goihw8g
                                                    : dnnl_goihw;
@@ -44,8 +45,8 @@ static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, st
     struct ssld_dnnl_post_ops post_ops;
     ssld_activation_post_ops(&step->node->activation, &post_ops);
     dnnl_prop_kind_t propagation = plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference;
-    dnnl_status_t created = ssld_convolution_forward(&plan->dnnl, propagation, d->src, d->weights_any, d->bias, d->dst, window,
-                                                     &post_ops, &conv->calls.forward.primitive);
+    dnnl_status_t created = ssld_convolution_forward(&plan->dnnl, propagation, d->src, d->weights_any, d->bias, d->dst,
+                                                     window, &post_ops, &conv->calls.forward.primitive);
     if (created != dnnl_success)
         return ssld_step_fail(plan, step, created, "forward");
     ssld_call_made(plan, &conv->calls.forward);
@@ -84,8 +85,9 @@ static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, s
         ssld_plan_need(&plan->partial_bytes, ssld_depthwise_partial_bytes(src, &step->node->attributes.window));
         return SSLD_OK;
     }
-    created = ssld_convolution_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst, window,
-                                                &conv->calls.forward.primitive, &conv->calls.backward_weights.primitive);
+    created =
+        ssld_convolution_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst, window,
+                                          &conv->calls.forward.primitive, &conv->calls.backward_weights.primitive);
     if (created != dnnl_success)
         return ssld_step_fail(plan, step, created, "backward weights");
     ssld_call_made(plan, &conv->calls.backward_weights);
@@ -135,8 +137,8 @@ static ssld_status convolution_backward(struct ssld_plan *plan, struct step *ste
     struct convolution *conv = step->state;
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     if (conv->depthwise)
-        ssld_depthwise_backward_weights(&src->planes, &dst->planes, &step->node->attributes.window, src->data, dst->diff,
-                                   plan->partial, ssld_step_parameter(plan, step, 1)->diff);
+        ssld_depthwise_backward_weights(&src->planes, &dst->planes, &step->node->attributes.window, src->data,
+                                        dst->diff, plan->partial, ssld_step_parameter(plan, step, 1)->diff);
     return ssld_weighted_backward(plan, step, &conv->calls);
 }
 

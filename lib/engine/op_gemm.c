@@ -19,13 +19,14 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, str
     return status;
 }
 
-static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, struct weighted *calls, struct weighted_descriptors *d)
+static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, struct weighted *calls,
+                                   struct weighted_descriptors *d)
 {
     struct ssld_dnnl_post_ops post_ops;
     ssld_activation_post_ops(&step->node->activation, &post_ops);
     dnnl_prop_kind_t propagation = plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference;
-    dnnl_status_t created = ssld_inner_product_forward(&plan->dnnl, propagation, d->src, d->weights_any, d->bias, d->dst,
-                                                       &post_ops, &calls->forward.primitive);
+    dnnl_status_t created = ssld_inner_product_forward(&plan->dnnl, propagation, d->src, d->weights_any, d->bias,
+                                                       d->dst, &post_ops, &calls->forward.primitive);
     if (created != dnnl_success)
         return ssld_step_fail(plan, step, created, "forward");
     ssld_call_made(plan, &calls->forward);
@@ -45,8 +46,8 @@ static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, s
 {
     ssld_status status = SSLD_OK;
     if (ssld_step_src(plan, step, 0)->wants_diff) {
-        dnnl_status_t created = ssld_inner_product_backward_data(&plan->dnnl, d->src, d->weights_any, d->dst,
-                                                                 &calls->forward.primitive, &calls->backward_data.primitive);
+        dnnl_status_t created = ssld_inner_product_backward_data(
+            &plan->dnnl, d->src, d->weights_any, d->dst, &calls->forward.primitive, &calls->backward_data.primitive);
         if (created != dnnl_success)
             return ssld_step_fail(plan, step, created, "backward data");
         ssld_call_made(plan, &calls->backward_data);
@@ -54,9 +55,9 @@ static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, s
     }
     if (status)
         return status;
-    dnnl_status_t created = ssld_inner_product_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst,
-                                                                &calls->forward.primitive,
-                                                                &calls->backward_weights.primitive);
+    dnnl_status_t created =
+        ssld_inner_product_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst,
+                                            &calls->forward.primitive, &calls->backward_weights.primitive);
     if (created != dnnl_success)
         return ssld_step_fail(plan, step, created, "backward weights");
     ssld_call_made(plan, &calls->backward_weights);

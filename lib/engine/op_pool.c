@@ -20,8 +20,9 @@ static ssld_status create(struct ssld_plan *plan, struct step *step, struct pool
 {
     const struct ssld_window *window = &step->node->attributes.window;
     dnnl_alg_kind_t algorithm = algorithm_of(step->node);
-    dnnl_status_t created = ssld_pooling_forward(&plan->dnnl, plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference,
-                                                 algorithm, src, dst, window, &pool->forward.primitive);
+    dnnl_status_t created =
+        ssld_pooling_forward(&plan->dnnl, plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference, algorithm,
+                             src, dst, window, &pool->forward.primitive);
     if (created != dnnl_success)
         return ssld_step_fail(plan, step, created, "forward");
     ssld_call_made(plan, &pool->forward);
@@ -82,7 +83,8 @@ static ssld_status pooling_bind(struct ssld_plan *plan, struct step *step)
         return status;
     status = ssld_call_bind(plan, backward, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, dst->diff);
     if (!status)
-        status = ssld_call_bind(plan, backward, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0, ssld_step_diff_src(plan, step, 0));
+        status = ssld_call_bind(plan, backward, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0,
+                                ssld_step_diff_src(plan, step, 0));
     if (!status && step->workspace)
         status = ssld_call_bind(plan, backward, DNNL_ARG_WORKSPACE, dnnl_query_workspace_md, 0, step->workspace);
     return status ? status : ssld_call_bind_scratchpad(plan, backward);
@@ -108,15 +110,18 @@ static void pooling_release(struct ssld_plan *plan, struct step *step)
     ssld_call_release(&pool->backward);
 }
 
-#define POOLING(name, operator)                                                                             \
-    const struct engine_op name = { .kind = operator, .prepare = pooling_prepare, .bind = pooling_bind,      \
-                                    .forward = pooling_forward, .backward = pooling_backward,                \
+#define POOLING(name, operator)                                                                                        \
+    const struct engine_op name = { .kind = operator,                                                                  \
+                                    .prepare = pooling_prepare,                                                        \
+                                    .bind = pooling_bind,                                                              \
+                                    .forward = pooling_forward,                                                        \
+                                    .backward = pooling_backward,                                                      \
                                     .release = pooling_release }
 
 POOLING(ssld_op_max_pool, SSLD_OP_MAX_POOL);
 POOLING(ssld_op_average_pool, SSLD_OP_AVERAGE_POOL);
 
-/* -- Global average: dst (N, C/b, 1, b) = mean over HW of src (N, C/b, HW, b) ------------------------------------------ */
+/* -- Global average: dst (N, C/b, 1, b) = mean over HW of src (N, C/b, HW, b) ----------------------------------------- */
 
 static ssld_status global_prepare(struct ssld_plan *plan, struct step *step)
 {
@@ -145,7 +150,7 @@ static ssld_status global_forward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     int64_t b = src->planes.b, hw = src->planes.h * src->planes.w, blocks = src->planes.n * src->planes.blocks;
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++)
         mean_of_block(b, hw, src->data + i * hw * b, dst->data + i * b);
     return SSLD_OK;
@@ -159,7 +164,7 @@ static ssld_status global_backward(struct ssld_plan *plan, struct step *step)
     float *diff_src = ssld_step_diff_src(plan, step, 0), share = 1.0f / (float)hw;
     if (!diff_src)
         return SSLD_OK;
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++)
         for (int64_t p = 0; p < hw; p++)
             for (int64_t l = 0; l < b; l++)

@@ -19,7 +19,7 @@ static ssld_status flatten_prepare(struct ssld_plan *plan, struct step *step)
 static void flatten(const struct planes *planes, bool back, float *blocked, float *flat)
 {
     int64_t hw = planes->h * planes->w, b = planes->b, lanes = planes->blocks * b;
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t n = 0; n < planes->n; n++)
         for (int64_t c = 0; c < lanes; c++)
             for (int64_t p = 0; p < hw; p++) {
@@ -90,8 +90,8 @@ const struct engine_op ssld_op_identity = {
  *   upscale in train (ONNX):       dst = src * keep / (1 - ratio)
  *   downscale in infer (Paddle):   dst = src * keep; inference multiplies by 1 - ratio
  *
- * keep is 1 with probability 1 - ratio: word i % 4 of Philox with counter (i / 4, node, purpose) and a key of seed and step.
- * Backward draws the same words again instead of storing a mask. */
+ * keep is 1 with probability 1 - ratio: word i % 4 of Philox with counter (i / 4, node, purpose) and a key of seed and
+ * step. Backward draws the same words again instead of storing a mask. */
 
 /* dst = src * mask for elements 4 * first .. ; the same draws in both directions. */
 static void mask(struct ssld_plan *plan, const struct step *step, size_t bytes, const float *src, float *dst)
@@ -103,7 +103,7 @@ static void mask(struct ssld_plan *plan, const struct step *step, size_t bytes, 
     float factor = attributes->downscale_in_infer ? 1 : attributes->ratio < 1 ? 1 / (1 - attributes->ratio) : 0;
     uint64_t seed = plan->options.seed + plan->step * 0x9E3779B97F4A7C15u; /* a key for every step */
     uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t first = 0; first < count; first += 4) {
         uint32_t counter[4] = { (uint32_t)(first / 4), (uint32_t)((uint64_t)first / 4 >> 32), node,
                                 (uint32_t)SSLD_PURPOSE_DROPOUT << 16 };

@@ -35,7 +35,8 @@ static ssld_status refuse_sharing(struct ssld_plan *plan, const struct step *ste
     int32_t value = step->node->inputs[input];
     if (plan->tensors[value].parameter < 0)
         return SSLD_OK;
-    return ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s '%s': parameter '%s' is used by an earlier node too; give each its own",
+    return ssld_fail(plan->context, SSLD_UNSUPPORTED,
+                     "%s '%s': parameter '%s' is used by an earlier node too; give each its own",
                      ssld_ops[step->node->kind].name, step->node->name, plan->graph->values[value].name);
 }
 
@@ -49,7 +50,8 @@ ssld_status ssld_plan_add_vector(struct ssld_plan *plan, const struct step *step
     return status;
 }
 
-ssld_status ssld_plan_add_weights(struct ssld_plan *plan, const struct step *step, int32_t input, ssld_md *plain, ssld_md *layout)
+ssld_status ssld_plan_add_weights(struct ssld_plan *plan, const struct step *step, int32_t input, ssld_md *plain,
+                                  ssld_md *layout)
 {
     ssld_status status = refuse_sharing(plan, step, input);
     if (status) {
@@ -142,8 +144,10 @@ static ssld_status reorder(struct ssld_plan *plan, const struct ssld_primitive *
     if (!status)
         status = ssld_memory_create(&plan->dnnl, scratchpad_md, plan->scratchpad, &scratchpad);
     if (!status) {
-        int32_t before = ssld_threads_enter(plan->options.threads);
-        dnnl_exec_arg_t arguments[] = { { DNNL_ARG_FROM, from }, { DNNL_ARG_TO, to }, { DNNL_ARG_SCRATCHPAD, scratchpad } };
+        struct thread_settings before = ssld_threads_enter(plan->options.threads);
+        dnnl_exec_arg_t arguments[] = { { DNNL_ARG_FROM, from },
+                                        { DNNL_ARG_TO, to },
+                                        { DNNL_ARG_SCRATCHPAD, scratchpad } };
         dnnl_status_t executed = dnnl_primitive_execute(primitive->primitive, plan->dnnl.stream, 3, arguments);
         ssld_threads_leave(before);
         if (executed != dnnl_success)
@@ -206,7 +210,8 @@ ssld_status ssld_plan_snapshot(struct ssld_plan *plan, struct ssld_graph **graph
         const struct ssld_parameter *parameter = &plan->parameters[i].visible;
         float *plain = data_of_name(copy, parameter->name);
         status = plain ? ssld_plan_parameter_to_plain(plan, i, parameter->value, plain)
-                       : ssld_fail(plan->context, SSLD_INTERNAL, "parameter '%s' is not in the source graph", parameter->name);
+                       : ssld_fail(plan->context, SSLD_INTERNAL, "parameter '%s' is not in the source graph",
+                                   parameter->name);
     }
     if (status)
         ssld_graph_destroy(copy);

@@ -58,8 +58,12 @@ void ssld_tensor_set_planes(struct tensor *tensor, struct planes planes)
 struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value)
 {
     int64_t b = value->ndims == 4 ? plan->block : 1;
-    return (struct planes){ .n = plan->options.batch, .channels = value->dims[1], .blocks = (value->dims[1] + b - 1) / b,
-                            .h = value->dims[2], .w = value->dims[3], .b = b };
+    return (struct planes){ .n = plan->options.batch,
+                            .channels = value->dims[1],
+                            .blocks = (value->dims[1] + b - 1) / b,
+                            .h = value->dims[2],
+                            .w = value->dims[3],
+                            .b = b };
 }
 
 ssld_status ssld_planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md)
@@ -96,8 +100,8 @@ static ssld_status choose_block(struct ssld_plan *plan)
         status = ssld_planes_md(plan, &planes, false, &activations);
         if (!status)
             status = ssld_md_create(&plan->dnnl, 4, weights_dims, dnnl_format_tag_any, &weights);
-        if (!status && ssld_convolution_forward(&plan->dnnl, dnnl_forward_training, activations, weights, NULL, activations,
-                                                &window, NULL, &primitive) == dnnl_success) {
+        if (!status && ssld_convolution_forward(&plan->dnnl, dnnl_forward_training, activations, weights, NULL,
+                                                activations, &window, NULL, &primitive) == dnnl_success) {
             const char *name = ssld_primitive_name(&primitive);
             if (!strncmp(name, "jit", 3) || !strncmp(name, "brg", 3))
                 plan->block = widths[i];
@@ -141,8 +145,8 @@ static ssld_status refuse_without_backward(struct ssld_plan *plan)
                                        ssld_ops[node->kind].name, node->name);
         count++;
     }
-    return count ? ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s: %d nodes cannot be trained through: %s", plan->graph->name,
-                             count, nodes)
+    return count ? ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s: %d nodes cannot be trained through: %s",
+                             plan->graph->name, count, nodes)
                  : SSLD_OK;
 }
 
@@ -184,8 +188,8 @@ static ssld_status prepare_steps(struct ssld_plan *plan)
 
 /* -- Lifetimes ---------------------------------------------------------------------------------------------------- *
  *
- * Time 0 .. n-1 is the forward of each step, n .. 2n-1 the backward in reverse. An activation lives from its producer to its
- * last reader, which in training may be a backward; a diff from the backward of the value's last reader to that of its
+ * Time 0 .. n-1 is the forward of each step, n .. 2n-1 the backward in reverse. An activation lives from its producer to
+ * its last reader, which in training may be a backward; a diff from the backward of the value's last reader to that of its
  * producer. Block 2v is the data of value v, 2v + 1 its diff; behind them stand the steps' workspaces. */
 
 static void live_until(struct lifetime *block, int32_t time)
@@ -204,7 +208,8 @@ static void find_lifetimes(struct ssld_plan *plan, struct lifetime *blocks)
         bool active = ssld_step_dst(plan, step)->wants_diff;
         struct lifetime *dst = &blocks[2 * step->node->output], *workspace = &blocks[2 * graph->value_count + i];
         *dst = (struct lifetime){ .bytes = ssld_step_dst(plan, step)->bytes, .first = forward, .last = forward };
-        *workspace = (struct lifetime){ .bytes = step->workspace_bytes, .first = forward, .last = active ? backward : forward };
+        *workspace =
+            (struct lifetime){ .bytes = step->workspace_bytes, .first = forward, .last = active ? backward : forward };
         if (active) {
             dst[1] = (struct lifetime){ .bytes = dst->bytes, .first = n, .last = backward };
             if (step->op->backward_reads & READS_DST)
@@ -341,23 +346,31 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
     return status;
 }
 
-ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *graph, const struct ssld_plan_options *options,
-                             struct ssld_plan **plan)
+ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *graph,
+                             const struct ssld_plan_options *options, struct ssld_plan **plan)
 {
+    ssld_status status = ssld_threads_check(context);
+    if (status)
+        return status;
     struct ssld_plan *made = ssld_alloc_zero(context, 1, sizeof *made);
     if (!made)
         return ssld_fail_memory(context, "a plan", sizeof *made);
     made->context = context;
     made->options = *options;
-    int32_t before = ssld_threads_enter(options->threads); /* primitives are made for a thread count */
-    ssld_status status = build(made, graph);
+    made->options.threads = ssld_threads_granted(options->threads);
+    if (made->options.threads < options->threads)
+        ssld_log(context, SSLD_LOG_WARNING, "%d threads were asked for, OpenMP gives %d", options->threads,
+                 made->options.threads);
+    /* Primitives are made for a thread count. */
+    struct thread_settings before = ssld_threads_enter(made->options.threads);
+    status = build(made, graph);
     ssld_threads_leave(before);
     if (status) {
         ssld_plan_destroy(made);
         return status;
     }
-    ssld_log(context, SSLD_LOG_INFO, "%s: batch %d, blocks of %d channels, %.1f MB of activations, %d threads", graph->name,
-             options->batch, (int)made->block, (double)made->arena_bytes / 1e6, options->threads);
+    ssld_log(context, SSLD_LOG_INFO, "%s: batch %d, blocks of %d channels, %.1f MB of activations, %d threads",
+             graph->name, options->batch, (int)made->block, (double)made->arena_bytes / 1e6, made->options.threads);
     *plan = made;
     return SSLD_OK;
 }

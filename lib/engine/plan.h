@@ -68,9 +68,10 @@ struct engine_op {
 };
 
 extern const struct engine_op *const ssld_engine_ops[SSLD_OP_KINDS];
-extern const struct engine_op ssld_op_convolution, ssld_op_inner_product, ssld_op_batch_norm, ssld_op_relu, ssld_op_clip, ssld_op_hard_swish,
-    ssld_op_hard_sigmoid, ssld_op_sigmoid, ssld_op_max_pool, ssld_op_average_pool, ssld_op_global_average_pool, ssld_op_add, ssld_op_mul, ssld_op_scale, ssld_op_flatten,
-    ssld_op_dropout, ssld_op_identity;
+extern const struct engine_op ssld_op_convolution, ssld_op_inner_product, ssld_op_batch_norm, ssld_op_relu, ssld_op_clip,
+    ssld_op_hard_swish, ssld_op_hard_sigmoid, ssld_op_sigmoid, ssld_op_max_pool, ssld_op_average_pool,
+    ssld_op_global_average_pool, ssld_op_add, ssld_op_mul, ssld_op_scale, ssld_op_flatten, ssld_op_dropout,
+    ssld_op_identity;
 
 struct ssld_plan {
     ssld_context            *context;
@@ -92,7 +93,7 @@ struct ssld_plan {
     size_t                   reordered_bytes;
     float                   *partial;    /* a kernel's partial sums, shared */
     size_t                   partial_bytes;
-    char                    *accumulator; /* diffs that are added to an earlier part: one for each of two inputs, shared */
+    char                    *accumulator; /* diffs added to an earlier part: one for each of two inputs */
     size_t                   accumulator_bytes; /* of one */
     uint64_t                 step;       /* of the last forward: dropout's */
     bool                     ready;      /* a forward has run: backward may */
@@ -112,7 +113,7 @@ float *ssld_step_diff_src(struct ssld_plan *plan, const struct step *step, int32
 
 /* The output gets the planes; its size follows. */
 void          ssld_tensor_set_planes(struct tensor *tensor, struct planes planes);
-struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value); /* blocked by plan->block */
+struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value); /* in plan->block */
 int64_t       ssld_planes_elements(const struct planes *planes); /* padding included */
 /* A oneDNN descriptor of such a tensor: (N, C, H, W), or (N, F) with `flat`. */
 ssld_status   ssld_planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md);
@@ -120,8 +121,10 @@ ssld_status   ssld_planes_md(struct ssld_plan *plan, const struct planes *planes
 /* Declare that input `input` is a parameter: a vector padded to whole blocks, or weights with two descriptors, which the
  * plan owns from then on. */
 ssld_status ssld_plan_add_vector(struct ssld_plan *plan, const struct step *step, int32_t input);
-ssld_status ssld_plan_add_weights(struct ssld_plan *plan, const struct step *step, int32_t input, ssld_md *plain, ssld_md *layout);
-struct ssld_parameter *ssld_step_parameter(struct ssld_plan *plan, const struct step *step, int32_t input); /* NULL: left out */
+ssld_status ssld_plan_add_weights(struct ssld_plan *plan, const struct step *step, int32_t input, ssld_md *plain,
+                                  ssld_md *layout);
+/* NULL: the input is left out. */
+struct ssld_parameter *ssld_step_parameter(struct ssld_plan *plan, const struct step *step, int32_t input);
 
 /* Say in prepare how much of a shared buffer an operator will use. */
 void ssld_plan_need(size_t *bytes, size_t needed);
@@ -142,10 +145,12 @@ struct call {
 /* In prepare, once the primitive is made: its scratchpad is counted. */
 void        ssld_call_made(struct ssld_plan *plan, const struct call *call);
 /* In bind: argument DNNL_ARG_x, described by the primitive's own answer to (what, index), is at `handle`. */
-ssld_status ssld_call_bind(struct ssld_plan *plan, struct call *call, int argument, dnnl_query_t what, int index, float *handle);
+ssld_status ssld_call_bind(struct ssld_plan *plan, struct call *call, int argument, dnnl_query_t what, int index,
+                           float *handle);
 /* In bind, last: the scratchpad. */
 ssld_status ssld_call_bind_scratchpad(struct ssld_plan *plan, struct call *call);
-ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, const struct call *call, const char *direction);
+ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, const struct call *call,
+                          const char *direction);
 void        ssld_call_release(struct call *call);
 
 /* In the order of a plan's making: memory for all parameters, then their values from the graph. */
@@ -155,8 +160,14 @@ void        ssld_parameters_release(struct ssld_plan *plan);
 
 /* -- Threads ------------------------------------------------------------------------------------------------------ */
 
-int32_t ssld_threads_enter(int32_t threads);   /* returns what ssld_threads_leave() takes */
-void    ssld_threads_leave(int32_t before);
+struct thread_settings {
+    int32_t threads, dynamic;
+};
+
+struct thread_settings ssld_threads_enter(int32_t threads); /* returns what ssld_threads_leave() takes */
+void                   ssld_threads_leave(struct thread_settings before);
+int32_t                ssld_threads_granted(int32_t threads); /* how many of them OpenMP gives */
+ssld_status            ssld_threads_check(ssld_context *context); /* SSLD_UNSUPPORTED where it would give one */
 
 /* -- The arena ---------------------------------------------------------------------------------------------------- */
 

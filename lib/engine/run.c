@@ -10,7 +10,7 @@ static void load_pixels(struct ssld_plan *plan, const float *pixels, int32_t cou
     struct tensor *input = &plan->tensors[plan->graph->input];
     const struct planes *planes = &input->planes;
     int64_t hw = planes->h * planes->w, image = planes->blocks * hw * planes->b;
-    #pragma omp parallel for
+#pragma omp parallel for
     for (int64_t n = 0; n < planes->n; n++) {
         float *dst = input->data + n * image;
         const float *src = pixels + n * planes->channels * hw;
@@ -32,16 +32,19 @@ static ssld_status check_count(struct ssld_plan *plan, int32_t count)
     bool exact = plan->options.mode != SSLD_PLAN_EVAL;
     if (count == batch || (!exact && count > 0 && count < batch))
         return SSLD_OK;
-    return ssld_fail(plan->context, SSLD_MISMATCH, "%s: %d views, but it was made for batches of %s%d", plan->graph->name, count,
-                     exact ? "exactly " : "1 to ", batch);
+    return ssld_fail(plan->context, SSLD_MISMATCH, "%s: %d views, but it was made for batches of %s%d",
+                     plan->graph->name, count, exact ? "exactly " : "1 to ", batch);
 }
 
-ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32_t count, uint64_t step, const float **logits)
+ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32_t count, uint64_t step,
+                              const float **logits)
 {
     ssld_status status = check_count(plan, count);
+    if (!status)
+        status = ssld_threads_check(plan->context);
     if (status)
         return status;
-    int32_t before = ssld_threads_enter(plan->options.threads);
+    struct thread_settings before = ssld_threads_enter(plan->options.threads);
     plan->ready = false;
     plan->step = step;
     load_pixels(plan, pixels, count);
@@ -65,7 +68,7 @@ static void accumulate(struct ssld_plan *plan, const struct step *step, int32_t 
     struct tensor *tensor = ssld_step_src(plan, step, input);
     int64_t count = (int64_t)(tensor->bytes / sizeof(float));
     float *diff = tensor->diff;
-    #pragma omp parallel for simd
+#pragma omp parallel for simd
     for (int64_t i = 0; i < count; i++)
         diff[i] += part[i];
 }
@@ -73,9 +76,12 @@ static void accumulate(struct ssld_plan *plan, const struct step *step, int32_t 
 ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits)
 {
     if (!plan->ready || !plan_trains(plan))
-        return ssld_fail(plan->context, SSLD_INVALID_ARGUMENT, "%s: backward without a forward before it", plan->graph->name);
-    ssld_status status = SSLD_OK;
-    int32_t before = ssld_threads_enter(plan->options.threads);
+        return ssld_fail(plan->context, SSLD_INVALID_ARGUMENT, "%s: backward without a forward before it",
+                         plan->graph->name);
+    ssld_status status = ssld_threads_check(plan->context);
+    if (status)
+        return status;
+    struct thread_settings before = ssld_threads_enter(plan->options.threads);
     struct tensor *output = &plan->tensors[plan->graph->output];
     memcpy(output->diff, diff_logits, output->bytes);
     for (int32_t i = plan->graph->node_count - 1; !status && i >= 0; i--) {
@@ -96,7 +102,7 @@ ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits)
 
 void ssld_plan_run(struct ssld_plan *plan, void (*work)(void *argument), void *argument)
 {
-    int32_t before = ssld_threads_enter(plan->options.threads);
+    struct thread_settings before = ssld_threads_enter(plan->options.threads);
     work(argument);
     ssld_threads_leave(before);
 }

@@ -19,8 +19,8 @@ static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *st
     if (!status)
         status = ssld_md_of(&plan->dnnl, &other->primitive, what, 0, &theirs);
     if (!status && !ssld_md_equal(ours, theirs)) {
-        dnnl_status_t created = ssld_reorder(&plan->dnnl, to_other ? ours : theirs, to_other ? theirs : ours,
-                                             &reorder->primitive);
+        dnnl_status_t created =
+            ssld_reorder(&plan->dnnl, to_other ? ours : theirs, to_other ? theirs : ours, &reorder->primitive);
         if (created != dnnl_success)
             status = ssld_step_fail(plan, step, created, "reorder of weights");
         else
@@ -32,7 +32,8 @@ static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *st
     return status;
 }
 
-ssld_status ssld_weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
+ssld_status ssld_weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step,
+                                                  struct weighted *calls)
 {
     return prepare_reorder(plan, step, &calls->forward, &calls->backward_data, dnnl_query_weights_md, true,
                            &calls->reorder_weights);
@@ -61,7 +62,8 @@ static ssld_status bind_reorder(struct ssld_plan *plan, struct call *reorder, fl
 static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step, struct call *call)
 {
     struct ssld_parameter *weights = ssld_step_parameter(plan, step, 1), *bias = ssld_step_parameter(plan, step, 2);
-    ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_step_src(plan, step, 0)->data);
+    ssld_status status =
+        ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_step_src(plan, step, 0)->data);
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, weights->value);
     if (!status && bias)
@@ -76,12 +78,15 @@ static ssld_status bind_backward_data(struct ssld_plan *plan, const struct step 
     struct call *call = &calls->backward_data;
     if (!call->primitive.primitive)
         return SSLD_OK;
-    float *weights = calls->reorder_weights.primitive.primitive ? plan->reordered : ssld_step_parameter(plan, step, 1)->value;
-    ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, ssld_step_dst(plan, step)->diff);
+    float *weights =
+        calls->reorder_weights.primitive.primitive ? plan->reordered : ssld_step_parameter(plan, step, 1)->value;
+    ssld_status status =
+        ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, ssld_step_dst(plan, step)->diff);
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, weights);
     if (!status)
-        status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0, ssld_step_diff_src(plan, step, 0));
+        status =
+            ssld_call_bind(plan, call, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0, ssld_step_diff_src(plan, step, 0));
     return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
@@ -92,9 +97,11 @@ static ssld_status bind_backward_weights(struct ssld_plan *plan, const struct st
         return SSLD_OK;
     struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
     float *diff = calls->reorder_diff.primitive.primitive ? plan->reordered : ssld_step_parameter(plan, step, 1)->diff;
-    ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_step_src(plan, step, 0)->data);
+    ssld_status status =
+        ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_step_src(plan, step, 0)->data);
     if (!status)
-        status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, ssld_step_dst(plan, step)->diff);
+        status =
+            ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, ssld_step_dst(plan, step)->diff);
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md, 0, diff);
     if (!status && bias)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* weighted.h - what convolution and inner product share: weights whose layout forward chose, and which backward may want, or
- * give, in another. */
+/* weighted.h - what convolution and inner product share: weights whose layout forward chose, and which backward may want,
+ * or give, in another. */
 #ifndef SSLD_LIB_ENGINE_WEIGHTED_H
 #define SSLD_LIB_ENGINE_WEIGHTED_H
 
@@ -25,7 +25,8 @@ struct weighted_descriptors {
 void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d);
 
 /* In prepare, once both primitives are made. */
-ssld_status ssld_weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
+ssld_status ssld_weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step,
+                                                  struct weighted *calls);
 ssld_status ssld_weighted_prepare_reorder_diff(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
 
 /* Inputs of the step: 0 src, 1 weights, 2 bias (may be left out). */

@@ -2,6 +2,10 @@
 /* Whole networks and whole plans: against the reference, against themselves, and out of memory. */
 #include "networks.h"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 static ssld_context *make_context(void)
 {
     ssld_context *context = NULL;
@@ -212,6 +216,36 @@ TEST(a_graph_with_nothing_to_train_is_refused)
     ssld_context_destroy(context);
 }
 
+#ifdef _OPENMP
+/* oneDNN's primitives wait for the threads they were made for: with fewer they would never return. */
+TEST(fewer_threads_than_asked_for_are_noticed)
+{
+    ssld_context *context = make_context();
+    struct ssld_graph *graph = zoo(context, "PPLCNet_x0_25", 28, true);
+    float *pixels = net_pixels(graph, 4), diff_logits[4 * CLASSES] = { 1 };
+    const float *logits = NULL;
+    omp_set_dynamic(1); /* on a busy machine OpenMP would now give one thread */
+    struct ssld_plan *plan = make_plan(context, graph, SSLD_PLAN_TRAIN, 4, 2);
+    CHECK_OK(context, ssld_plan_forward(plan, pixels, 4, 0, &logits));
+    CHECK_OK(context, ssld_plan_backward(plan, diff_logits));
+    CHECK(omp_get_dynamic(), "the host's setting was changed");
+    omp_set_dynamic(0);
+    ssld_status inside = SSLD_OK;
+    #pragma omp parallel num_threads(2)
+    {
+        #pragma omp single
+        inside = ssld_plan_forward(plan, pixels, 4, 0, &logits);
+    }
+    CHECK(inside == SSLD_UNSUPPORTED, "inside a parallel region: %s", ssld_status_name(inside));
+    free(pixels);
+    ssld_plan_destroy(plan);
+    ssld_graph_destroy(graph);
+    ssld_context_destroy(context);
+}
+#else
+TEST(fewer_threads_than_asked_for_are_noticed) { SKIP("built without OpenMP"); }
+#endif
+
 /* -- Allocations failing one by one ------------------------------------------------------------------------------- */
 
 struct failing {
@@ -263,4 +297,5 @@ TEST(every_allocation_of_a_plan_may_fail)
 TEST_MAIN(TEST_ROW(zoo_networks_give_the_references_logits), TEST_ROW(a_views_logits_do_not_depend_on_its_batch),
           TEST_ROW(same_inputs_give_the_same_bits), TEST_ROW(snapshot_has_the_parameters_as_they_are),
           TEST_ROW(running_statistics_move_only_when_told), TEST_ROW(wrong_batches_and_orders_are_refused),
-          TEST_ROW(a_graph_with_nothing_to_train_is_refused), TEST_ROW(every_allocation_of_a_plan_may_fail))
+          TEST_ROW(a_graph_with_nothing_to_train_is_refused), TEST_ROW(fewer_threads_than_asked_for_are_noticed),
+          TEST_ROW(every_allocation_of_a_plan_may_fail))
