@@ -63,6 +63,24 @@ static char test_text[2048];
         longjmp(test_end, 1);                                                                             \
     } while (0)
 
+/* An allocator that fails once *left calls have been given memory: `options.allocator = test_allocator(&left)`. */
+static inline void *test_refuse(void *user, size_t size, size_t alignment)
+{
+    int *left = user;
+    return (*left)-- > 0 ? aligned_alloc(alignment, size) : NULL;
+}
+
+static inline void test_give_back(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
+static inline ssld_allocator test_allocator(int *left)
+{
+    return (ssld_allocator){ left, test_refuse, test_give_back };
+}
+
 static inline void test_run(const struct test *test)
 {
     test_outcome = 0;

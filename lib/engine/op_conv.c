@@ -49,19 +49,9 @@ static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, st
                                                      window, &post_ops, &conv->calls.forward.primitive);
     if (created != dnnl_success)
         return ssld_step_fail(plan, step, created, "forward");
-    ssld_call_made(plan, &conv->calls.forward);
     ssld_log(plan->context, SSLD_LOG_INFO, "Conv '%s' forward: %s", step->node->name,
              ssld_primitive_name(&conv->calls.forward.primitive));
-
-    ssld_md *layout = NULL;
-    ssld_status status = ssld_md_of(&plan->dnnl, &conv->calls.forward.primitive, dnnl_query_weights_md, 0, &layout);
-    if (!status) {
-        status = ssld_plan_add_weights(plan, step, 1, d->weights_plain, layout);
-        d->weights_plain = NULL; /* the plan's now, whatever it answered */
-    }
-    if (!status && d->bias)
-        status = ssld_plan_add_vector(plan, step, 2);
-    return status;
+    return ssld_weighted_add_parameters(plan, step, &conv->calls, d);
 }
 
 static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, struct convolution *conv,

@@ -29,16 +29,7 @@ static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, st
                                                        d->dst, &post_ops, &calls->forward.primitive);
     if (created != dnnl_success)
         return ssld_step_fail(plan, step, created, "forward");
-    ssld_call_made(plan, &calls->forward);
-    ssld_md *layout = NULL;
-    ssld_status status = ssld_md_of(&plan->dnnl, &calls->forward.primitive, dnnl_query_weights_md, 0, &layout);
-    if (!status) {
-        status = ssld_plan_add_weights(plan, step, 1, d->weights_plain, layout);
-        d->weights_plain = NULL; /* the plan's now, whatever it answered */
-    }
-    if (!status && d->bias)
-        status = ssld_plan_add_vector(plan, step, 2);
-    return status;
+    return ssld_weighted_add_parameters(plan, step, calls, d);
 }
 
 static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, struct weighted *calls,

@@ -10,6 +10,21 @@ void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_d
     ssld_md_destroy(&plan->dnnl, d->weights_any);
 }
 
+ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
+                                         struct weighted_descriptors *d)
+{
+    ssld_md *layout = NULL;
+    ssld_call_made(plan, &calls->forward);
+    ssld_status status = ssld_md_of(&plan->dnnl, &calls->forward.primitive, dnnl_query_weights_md, 0, &layout);
+    if (!status) {
+        status = ssld_plan_add_weights(plan, step, 1, d->weights_plain, layout);
+        d->weights_plain = NULL;
+    }
+    if (!status && d->bias)
+        status = ssld_plan_add_vector(plan, step, 2);
+    return status;
+}
+
 /* A reorder between the layout of the parameter and that of `other`, unless they are one. */
 static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *step, const struct call *forward,
                                    const struct call *other, dnnl_query_t what, bool to_other, struct call *reorder)

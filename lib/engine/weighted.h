@@ -24,7 +24,11 @@ struct weighted_descriptors {
 
 void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d);
 
-/* In prepare, once both primitives are made. */
+/* In prepare, once forward is made: weights in its layout, and the bias, become the plan's parameters. d->weights_plain
+ * is the plan's from then on. */
+ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
+                                         struct weighted_descriptors *d);
+/* In prepare, once backward is made too. */
 ssld_status ssld_weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step,
                                                   struct weighted *calls);
 ssld_status ssld_weighted_prepare_reorder_diff(struct ssld_plan *plan, const struct step *step, struct weighted *calls);

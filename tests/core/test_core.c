@@ -104,18 +104,6 @@ TEST(error_text_is_copied_and_cut)
     ssld_context_destroy(context);
 }
 
-static void *refuse(void *user, size_t size, size_t alignment)
-{
-    int *left = user;
-    return (*left)-- > 0 ? aligned_alloc(alignment, size) : NULL;
-}
-
-static void give_back(void *user, void *memory)
-{
-    (void)user;
-    free(memory);
-}
-
 TEST(every_allocation_may_fail)
 {
     for (int allowed = 0;; allowed++) {
@@ -123,7 +111,7 @@ TEST(every_allocation_may_fail)
         ssld_context *context = NULL;
         ssld_context_options options;
         ssld_context_options_init(&options, sizeof options);
-        options.allocator = (ssld_allocator){ &left, refuse, give_back };
+        options.allocator = test_allocator(&left);
         ssld_status status = ssld_context_create(&options, &context);
         if (allowed == 0) {
             CHECK(status == SSLD_OUT_OF_MEMORY, "status %d", status);

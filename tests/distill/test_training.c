@@ -315,24 +315,12 @@ TEST(folded_batch_norm_is_refused_with_the_export_flag_to_use)
 
 /* -- Allocations failing one by one ------------------------------------------------------------------------------- */
 
-static void *refuse(void *user, size_t size, size_t alignment)
-{
-    int *left = user;
-    return (*left)-- > 0 ? aligned_alloc(alignment, size) : NULL;
-}
-
-static void give_back(void *user, void *memory)
-{
-    (void)user;
-    free(memory);
-}
-
 TEST(every_allocation_of_teacher_and_student_may_fail)
 {
     int left = 1 << 30;
     ssld_context_options options;
     ssld_context_options_init(&options, sizeof options);
-    options.allocator = (ssld_allocator){ &left, refuse, give_back };
+    options.allocator = test_allocator(&left);
     options.threads = 1;
     struct fixture f;
     setup(&f, &options);

@@ -248,29 +248,13 @@ TEST(fewer_threads_than_asked_for_are_noticed) { SKIP("built without OpenMP"); }
 
 /* -- Allocations failing one by one ------------------------------------------------------------------------------- */
 
-struct failing {
-    int left;
-};
-
-static void *refuse(void *user, size_t size, size_t alignment)
-{
-    struct failing *failing = user;
-    return failing->left-- > 0 ? aligned_alloc(alignment, size) : NULL;
-}
-
-static void give_back(void *user, void *memory)
-{
-    (void)user;
-    free(memory);
-}
-
 TEST(every_allocation_of_a_plan_may_fail)
 {
-    struct failing failing = { .left = 1 << 30 };
+    int left = 1 << 30;
     ssld_context *context = NULL;
     ssld_context_options options;
     ssld_context_options_init(&options, sizeof options);
-    options.allocator = (ssld_allocator){ &failing, refuse, give_back };
+    options.allocator = test_allocator(&left);
     CHECK_OK(NULL, ssld_context_create(&options, &context));
     struct net net = net_start(context, 3, 8, 8);
     net_conv3(&net, 8);
@@ -282,9 +266,9 @@ TEST(every_allocation_of_a_plan_may_fail)
     ssld_status status = SSLD_OUT_OF_MEMORY;
     for (int allowed = 0; status != SSLD_OK; allowed++) {
         struct ssld_plan *plan = NULL;
-        failing.left = allowed;
+        left = allowed;
         status = ssld_plan_create(context, net.graph, &plan_options, &plan);
-        failing.left = 1 << 30;
+        left = 1 << 30;
         CHECK(status == SSLD_OK || (status == SSLD_OUT_OF_MEMORY && !plan), "status %s after %d allocations",
               ssld_status_name(status), allowed);
         CHECK(allowed < 10000, "still out of memory");

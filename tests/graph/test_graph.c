@@ -641,18 +641,6 @@ TEST(clone_is_equal_and_apart)
 
 /* -- Memory ------------------------------------------------------------------------------------------------------- */
 
-static void *refuse(void *user, size_t size, size_t alignment)
-{
-    int *left = user;
-    return (*left)-- > 0 ? aligned_alloc(alignment, size) : NULL;
-}
-
-static void give_back(void *user, void *memory)
-{
-    (void)user;
-    free(memory);
-}
-
 /* A small network through everything: built, cloned, folded, fused, trimmed. */
 static ssld_status whole_life(ssld_context *context)
 {
@@ -683,7 +671,7 @@ TEST(every_allocation_may_fail)
         ssld_context *context = NULL;
         ssld_context_options options;
         ssld_context_options_init(&options, sizeof options);
-        options.allocator = (ssld_allocator){ &left, refuse, give_back };
+        options.allocator = test_allocator(&left);
         CHECK_OK(NULL, ssld_context_create(&options, &context));
         ssld_status status = whole_life(context);
         CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "allocation %d: status %d", allowed, status);

@@ -165,18 +165,6 @@ TEST(info_writes_no_more_than_the_caller_has)
     ssld_context_destroy(context);
 }
 
-static void *refuse(void *user, size_t size, size_t alignment)
-{
-    int *left = user;
-    return (*left)-- > 0 ? aligned_alloc(alignment, size) : NULL;
-}
-
-static void give_back(void *user, void *memory)
-{
-    (void)user;
-    free(memory);
-}
-
 TEST(every_allocation_may_fail)
 {
     for (int allowed = 1;; allowed++) {
@@ -188,7 +176,7 @@ TEST(every_allocation_may_fail)
         model_options.classes = 1;
         model_options.height = 8;
         ssld_context_options_init(&options, sizeof options);
-        options.allocator = (ssld_allocator){ &left, refuse, give_back };
+        options.allocator = test_allocator(&left);
         CHECK_OK(NULL, ssld_context_create(&options, &context));
         ssld_status status = ssld_model_create(context, "PPLCNet_x0_25", &model_options, &model);
         CHECK(status == (model ? SSLD_OK : SSLD_OUT_OF_MEMORY), "allocation %d: status %d", allowed, status);

@@ -864,18 +864,6 @@ TEST(damaged_files_get_a_verdict)
 
 /* -- Memory ------------------------------------------------------------------------------------------------------- */
 
-static void *refuse(void *user, size_t size, size_t alignment)
-{
-    int *left = user;
-    return (*left)-- > 0 ? aligned_alloc(alignment, size) : NULL;
-}
-
-static void give_back(void *user, void *memory)
-{
-    (void)user;
-    free(memory);
-}
-
 TEST(every_allocation_may_fail)
 {
     struct bytes model = make_classifier();
@@ -888,7 +876,7 @@ TEST(every_allocation_may_fail)
         ssld_context_options options;
         struct ssld_graph *graph = NULL;
         ssld_context_options_init(&options, sizeof options);
-        options.allocator = (ssld_allocator){ &left, refuse, give_back };
+        options.allocator = test_allocator(&left);
         CHECK_OK(NULL, ssld_context_create(&options, &context));
         ssld_status status = ssld_onnx_read(context, model.data, model.size, "model.onnx", 6, 6, &graph);
         CHECK((status == SSLD_OK) == (graph != NULL), "allocation %d: a graph or a failure, not both", allowed);
