@@ -2,6 +2,8 @@
 /* Whole networks and whole plans: against the reference, against themselves, and out of memory. */
 #include "networks.h"
 
+#include "engine/plan.h"
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -60,6 +62,55 @@ TEST(zoo_networks_give_the_references_logits)
             ssld_plan_destroy(plan);
         }
         free(pixels);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+/* The largest difference of a tensor from the reference's values, relative to the largest of these. */
+static double tensor_difference(const struct tensor *tensor, const double *expected)
+{
+    const struct planes *planes = &tensor->planes;
+    int64_t hw = planes->h * planes->w;
+    double largest = 0, difference = 0;
+    for (int64_t n = 0; n < planes->n; n++)
+        for (int64_t c = 0; c < planes->channels; c++)
+            for (int64_t p = 0; p < hw; p++) {
+                int64_t block = n * planes->blocks + c / planes->b;
+                double got = (double)tensor->data[(block * hw + p) * planes->b + c % planes->b];
+                double want = expected[(n * planes->channels + c) * hw + p];
+                largest = fmax(largest, fabs(want));
+                difference = fmax(difference, fabs(got - want));
+            }
+    return largest > 0 ? difference / largest : difference;
+}
+
+/* What backward reads is still there after forward: every such activation of the network as it is run. */
+TEST(activations_kept_for_backward_are_the_references)
+{
+    static const char *const names[] = { "PPLCNet_x0_25", "ResNet18" };
+    ssld_context *context = make_context();
+    for (size_t i = 0; i < 2; i++) {
+        struct ssld_graph *graph = zoo(context, names[i], 24, true);
+        struct ssld_plan *plan = make_plan(context, graph, SSLD_PLAN_TRAIN, 4, 2);
+        float *pixels = net_pixels(graph, 4);
+        const float *logits = NULL;
+        int32_t compared = 0;
+        CHECK_OK(context, ssld_plan_forward(plan, pixels, 4, 0, &logits));
+        struct reference run = reference_run(plan->graph, 4, pixels, true);
+        for (int32_t n = 0; n < plan->graph->node_count; n++) {
+            const struct step *step = &plan->steps[n];
+            int32_t value = step->node->inputs[0];
+            if (!(step->op->backward_reads & READS_SRC))
+                continue;
+            double difference = tensor_difference(&plan->tensors[value], run.values[value]);
+            CHECK(difference < 1e-3, "%s: what '%s' reads differs by %g", names[i], step->node->name, difference);
+            compared++;
+        }
+        CHECK(compared > 30, "%s: only %d activations were compared", names[i], compared);
+        reference_free(&run);
+        free(pixels);
+        ssld_plan_destroy(plan);
         ssld_graph_destroy(graph);
     }
     ssld_context_destroy(context);
@@ -278,7 +329,9 @@ TEST(every_allocation_of_a_plan_may_fail)
     ssld_context_destroy(context);
 }
 
-TEST_MAIN(TEST_ROW(zoo_networks_give_the_references_logits), TEST_ROW(a_views_logits_do_not_depend_on_its_batch),
+TEST_MAIN(TEST_ROW(zoo_networks_give_the_references_logits),
+          TEST_ROW(activations_kept_for_backward_are_the_references),
+          TEST_ROW(a_views_logits_do_not_depend_on_its_batch),
           TEST_ROW(same_inputs_give_the_same_bits), TEST_ROW(snapshot_has_the_parameters_as_they_are),
           TEST_ROW(running_statistics_move_only_when_told), TEST_ROW(wrong_batches_and_orders_are_refused),
           TEST_ROW(a_graph_with_nothing_to_train_is_refused), TEST_ROW(fewer_threads_than_asked_for_are_noticed),

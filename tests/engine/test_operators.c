@@ -227,6 +227,7 @@ static void check_parameter(struct net *net, struct ssld_plan *plan, int32_t ind
         expected[i] = difference(net, value, elements[i], pixels, diff_logits);
         largest = fmax(largest, fabs(expected[i]));
     }
+    /* One part in a thousand; of elements below a hundredth of the largest, whose sums cancel, one in a thousand of that. */
     for (int64_t i = 0; i < checked; i++)
         CHECK(fabs(plain[elements[i]] - expected[i]) <= 1e-3 * fmax(fabs(expected[i]), 1e-2 * largest),
               "%s: d/d%s[%lld] is %g, expected %g", name, parameter->name, (long long)elements[i], plain[elements[i]],
