@@ -12,6 +12,11 @@
  *   HardSigmoid  clip(alpha x + beta, 0, 1)       alpha where 0 < alpha x + beta < 1
  *   HardSwish    x clip(x / 6 + 1 / 2, 0, 1)      0 below -3, 1 above 3, x / 3 + 1 / 2 between
  *   Sigmoid      s = 1 / (1 + e^-x)               s (1 - s)
+ *   LeakyRelu    x, alpha x below 0               1, alpha below 0
+ *   Silu         x s(x), s the sigmoid            s + x s (1 - s)
+ *   Gelu         x P(x), P the standard normal    P + x p, p its density
+ *   GeluTanh     x s(u), u = k (x + c x^3)        s + x s (1 - s) u'      k = 2 sqrt(2 / pi), c = 0.044715
+ *   Tanh         t = tanh(x)                      1 - t^2
  */
 ALWAYS_INLINE void forward_loop(int32_t kind, float alpha, float beta, size_t count, const float *src, float *dst)
 {
@@ -108,6 +113,21 @@ void ssld_activation_post_ops(const struct ssld_activation *activation, struct s
     case SSLD_OP_SIGMOID:
         post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_logistic, 0, 0 };
         break;
+    case SSLD_OP_LEAKY_RELU:
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_relu, alpha, 0 };
+        break;
+    case SSLD_OP_SILU:
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_swish, 1, 0 };
+        break;
+    case SSLD_OP_GELU:
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_gelu_erf, 0, 0 };
+        break;
+    case SSLD_OP_GELU_TANH:
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_gelu_tanh, 0, 0 };
+        break;
+    case SSLD_OP_TANH:
+        post_ops->eltwise[0] = (struct ssld_dnnl_eltwise){ dnnl_eltwise_tanh, 0, 0 };
+        break;
     default:
         post_ops->count = 0;
     }
@@ -143,7 +163,7 @@ static ssld_status backward(struct ssld_plan *plan, struct step *step)
 
 #define ACTIVATION(name, operator)                                                                                     \
     const struct engine_op name = {                                                                                    \
-        .kind = operator, .backward_reads = READS_SRC, .prepare = prepare, .forward = forward, .backward = backward    \
+        .kind = operator, .backward_reads = READS_SRC, .cheap = true, .prepare = prepare, .forward = forward, .backward = backward    \
     }
 
 ACTIVATION(ssld_op_relu, SSLD_OP_RELU);
@@ -151,3 +171,8 @@ ACTIVATION(ssld_op_clip, SSLD_OP_CLIP);
 ACTIVATION(ssld_op_hard_swish, SSLD_OP_HARD_SWISH);
 ACTIVATION(ssld_op_hard_sigmoid, SSLD_OP_HARD_SIGMOID);
 ACTIVATION(ssld_op_sigmoid, SSLD_OP_SIGMOID);
+ACTIVATION(ssld_op_leaky_relu, SSLD_OP_LEAKY_RELU);
+ACTIVATION(ssld_op_silu, SSLD_OP_SILU);
+ACTIVATION(ssld_op_gelu, SSLD_OP_GELU);
+ACTIVATION(ssld_op_gelu_tanh, SSLD_OP_GELU_TANH);
+ACTIVATION(ssld_op_tanh, SSLD_OP_TANH);

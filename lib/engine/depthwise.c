@@ -142,7 +142,8 @@ static void kernel_of_image(const struct planes *src, const struct planes *dst, 
 }
 
 void ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
-                                const float *src_data, const float *diff_dst, float *partial, float *diff_weights)
+                                const float *src_data, const float *diff_dst, float *partial,
+                                bool add, float *diff_weights)
 {
     int64_t groups = image_groups(src), kernel = window->kernel[0] * window->kernel[1] * src->b;
     int64_t src_plane = src->h * src->w * src->b, dst_plane = dst->h * dst->w * dst->b;
@@ -160,6 +161,6 @@ void ssld_depthwise_backward_weights(const struct planes *src, const struct plan
         float sum = 0;
         for (int64_t group = 0; group < groups; group++)
             sum += partial[group * src->blocks * kernel + i];
-        diff_weights[i] = sum;
+        diff_weights[i] = add ? diff_weights[i] + sum : sum;
     }
 }

@@ -20,6 +20,7 @@ struct ssld_plan_options {
     int32_t  batch;   /* images in every call */
     int32_t  threads;
     uint64_t seed;    /* of dropout */
+    size_t   cache_bytes; /* what a chunk of images may touch; 0: a third of the last-level cache */
     int32_t  block;   /* channels in a block of activations: 16, 8, 1 (plain); 0: the widest this CPU can convolve */
 };
 
@@ -44,8 +45,12 @@ void        ssld_plan_destroy(struct ssld_plan *plan); /* NULL is ignored */
  * get fewer images than its batch, except with batch statistics. `step` numbers the dropout masks. */
 ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32_t count, uint64_t step,
                               const float **logits);
-/* diff_logits (batch, classes) of the last forward -> the diff of every parameter. */
-ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits);
+/* diff_logits (batch, classes) of the last forward -> the diff of every parameter; with `add` the sum of it and what is
+ * there. */
+ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits, bool add);
+/* Looks at the last forward again, before any other, node by node: the name of the first whose output is not finite, or
+ * "the pixels", or NULL. No backward may follow. */
+const char *ssld_plan_first_non_finite(struct ssld_plan *plan);
 /* Let the last forward's batch statistics into the running ones. Apart from forward, so that a step whose loss is not
  * finite leaves no trace. */
 void        ssld_plan_update_statistics(struct ssld_plan *plan);

@@ -6,8 +6,8 @@
 #ifndef SSLD_LIB_ENGINE_KERNELS_H
 #define SSLD_LIB_ENGINE_KERNELS_H
 
-#include <math.h>
-
+#include "engine/functions.h"
+#include "engine/element.h"
 #include "engine/plan.h"
 
 /* One body, compiled for the instruction sets that matter and chosen when the library is loaded. Not under sanitizers,
@@ -48,10 +48,13 @@
         WITH_ACTIVATION_CASE(SSLD_OP_HARD_SWISH, CALL)      \
         WITH_ACTIVATION_CASE(SSLD_OP_HARD_SIGMOID, CALL)    \
         WITH_ACTIVATION_CASE(SSLD_OP_SIGMOID, CALL)         \
+        WITH_ACTIVATION_CASE(SSLD_OP_LEAKY_RELU, CALL)      \
+        WITH_ACTIVATION_CASE(SSLD_OP_SILU, CALL)            \
+        WITH_ACTIVATION_CASE(SSLD_OP_GELU, CALL)            \
+        WITH_ACTIVATION_CASE(SSLD_OP_GELU_TANH, CALL)       \
+        WITH_ACTIVATION_CASE(SSLD_OP_TANH, CALL)            \
         WITH_ACTIVATION_CASE(SSLD_OP_IDENTITY, CALL)        \
     }
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* -- Activations of one number -------------------------------------------------------------------------------------- */
 
@@ -77,8 +80,40 @@ ALWAYS_INLINE float hard_swish_slope(float x)
     return x < -3 ? 0 : x > 3 ? 1.0f : middle;
 }
 
-ALWAYS_INLINE float sigmoid_value(float x) { return 1.0f / (1.0f + expf(-x)); }
-ALWAYS_INLINE float sigmoid_slope(float x) { return sigmoid_value(x) * (1.0f - sigmoid_value(x)); }
+ALWAYS_INLINE float leaky_relu_value(float x, float alpha) { return x < 0 ? alpha * x : x; }
+ALWAYS_INLINE float leaky_relu_slope(float x, float alpha) { return x > 0 ? 1.0f : alpha; }
+
+ALWAYS_INLINE float sigmoid_slope(float x)
+{
+    float s = sigmoid_of(x);
+    return s * (1.0f - s);
+}
+ALWAYS_INLINE float tanh_slope(float x)
+{
+    float t = tanh_of(x);
+    return 1.0f - t * t;
+}
+ALWAYS_INLINE float silu_value(float x) { return x * sigmoid_of(x); }
+ALWAYS_INLINE float silu_slope(float x)
+{
+    float s = sigmoid_of(x);
+    return s + x * (s * (1.0f - s));
+}
+
+/* The standard normal distribution up to x, and its density there. */
+ALWAYS_INLINE float normal_below(float x) { return 0.5f + 0.5f * erf_of(x * 0.707106781f); }
+ALWAYS_INLINE float normal_density(float x) { return 0.398942280f * exp_of(-0.5f * x * x); }
+ALWAYS_INLINE float gelu_value(float x) { return x * normal_below(x); }
+ALWAYS_INLINE float gelu_slope(float x) { return normal_below(x) + x * normal_density(x); }
+
+/* (1 + tanh(u)) / 2 is the sigmoid of 2 u: x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)). */
+ALWAYS_INLINE float gelu_tanh_gate(float x) { return sigmoid_of(1.59576912f * (x + 0.044715f * x * x * x)); }
+ALWAYS_INLINE float gelu_tanh_value(float x) { return x * gelu_tanh_gate(x); }
+ALWAYS_INLINE float gelu_tanh_slope(float x)
+{
+    float s = gelu_tanh_gate(x);
+    return s + x * (s * (1.0f - s)) * (1.59576912f + 0.214070848f * x * x);
+}
 
 /* With a constant kind these are one of the above. */
 ALWAYS_INLINE float activation_value(int32_t kind, float x, float alpha, float beta)
@@ -87,7 +122,12 @@ ALWAYS_INLINE float activation_value(int32_t kind, float x, float alpha, float b
            : kind == SSLD_OP_CLIP         ? clip_value(x, alpha, beta)
            : kind == SSLD_OP_HARD_SWISH   ? hard_swish_value(x)
            : kind == SSLD_OP_HARD_SIGMOID ? hard_sigmoid_value(x, alpha, beta)
-           : kind == SSLD_OP_SIGMOID      ? sigmoid_value(x)
+           : kind == SSLD_OP_SIGMOID      ? sigmoid_of(x)
+           : kind == SSLD_OP_LEAKY_RELU   ? leaky_relu_value(x, alpha)
+           : kind == SSLD_OP_SILU         ? silu_value(x)
+           : kind == SSLD_OP_GELU         ? gelu_value(x)
+           : kind == SSLD_OP_GELU_TANH    ? gelu_tanh_value(x)
+           : kind == SSLD_OP_TANH         ? tanh_of(x)
                                           : x;
 }
 
@@ -98,6 +138,11 @@ ALWAYS_INLINE float activation_slope(int32_t kind, float x, float alpha, float b
            : kind == SSLD_OP_HARD_SWISH   ? hard_swish_slope(x)
            : kind == SSLD_OP_HARD_SIGMOID ? hard_sigmoid_slope(x, alpha, beta)
            : kind == SSLD_OP_SIGMOID      ? sigmoid_slope(x)
+           : kind == SSLD_OP_LEAKY_RELU   ? leaky_relu_slope(x, alpha)
+           : kind == SSLD_OP_SILU         ? silu_slope(x)
+           : kind == SSLD_OP_GELU         ? gelu_slope(x)
+           : kind == SSLD_OP_GELU_TANH    ? gelu_tanh_slope(x)
+           : kind == SSLD_OP_TANH         ? tanh_slope(x)
                                           : 1.0f;
 }
 
@@ -114,11 +159,11 @@ void ssld_zero_padding(const struct planes *planes, float *data);
 
 /* -- Depthwise convolution ---------------------------------------------------------------------------------------- */
 
-/* diff_weights (C/b, KH, KW, b) from src (N, C/b, H, W, b) and diff_dst (N, C/b, OH, OW, b). `partial` has room for
+/* diff_weights (C/b, KH, KW, b), added to what is there with `add`, from src (N, C/b, H, W, b) and diff_dst (N, C/b, OH, OW, b). `partial` has room for
  * ssld_depthwise_partial_bytes(). Why our own: oneDNN's covers 3x3 well, 5x5 takes 100 times as long as it should. */
 size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct ssld_window *window);
 void   ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst,
                                        const struct ssld_window *window, const float *src_data, const float *diff_dst,
-                                       float *partial, float *diff_weights);
+                                       float *partial, bool add, float *diff_weights);
 
 #endif

@@ -4,37 +4,65 @@
  *
  *   x^ = (src - mean) * inv_std        y = scale * x^ + shift        dst = act(y)
  *
- * Training takes mean and variance of the batch: one pass for the moments, one for dst. y is not stored: backward
- * computes it again, two multiplications instead of a tensor. Sums are taken per block and image and added in one
- * order, so the result does not depend on the number of threads. */
+ * Training takes mean and variance of the batch: each chunk's moments are taken while the convolution's dst is in cache. dst is
+ * made again wherever it is read, y is not stored at all: two multiplications instead of two tensors. Sums are taken per
+ * piece of a block and added in one order, so the result does not depend on the number of threads. */
 #include "engine/kernels.h"
 
 /* Single precision holds for so many positions; then the sum goes on in double. */
 #define RUN 64
 
+/* Positions that one task takes: enough tasks for all threads even where a chunk is one image of one block. */
+#define PIECE 1024
+
+/* Of each channel, padded to whole blocks. */
 struct batch_norm {
-    int32_t lanes; /* channels, padded to whole blocks */
-    float *mean;   /* what forward used, for backward and for the running statistics */
+    int32_t lanes;
+    double *sums;       /* forward: of src and of its squares; backward: of g and of g * (src - mean) */
+    float *mean;        /* what forward used, for backward and for the running statistics */
     float *inv_std;
     float *variance;
-    float *factor; /* y = factor * src + offset */
+    float *factor;      /* y = factor * src + offset */
     float *offset;
+    float *slope;       /* diff_src = factor * g + slope * src + constant */
+    float *constant;
 };
 
-/* -- Kernels: one block of one image ------------------------------------------------------------------------------- */
+/* -- Kernels: a piece of one block of one image --------------------------------------------------------------------- *
+ *
+ * Loops over the lanes of one position stand apart from each other, so that each becomes a few vector instructions. */
 
-/* sums[0 .. b) += src, sums[b .. 2b) += src * src */
-ALWAYS_INLINE void moments_block(int64_t b, int64_t hw, const float *src, double *sums)
+#define MOST_LANES 16
+
+ALWAYS_INLINE void load_lanes(int32_t type, int64_t b, const void *src, int64_t position, float *x)
 {
-    for (int64_t first = 0; first < hw; first += RUN) {
-        int64_t last = first + RUN < hw ? first + RUN : hw;
-        float sum[16] = { 0 }, square[16] = { 0 };
-        for (int64_t p = first; p < last; p++)
+    for (int64_t l = 0; l < b; l++)
+        x[l] = element_load(type, src, position * b + l);
+}
+
+ALWAYS_INLINE void store_lanes(int32_t type, int64_t b, void *dst, int64_t position, const float *x)
+{
+    for (int64_t l = 0; l < b; l++)
+        element_store(type, dst, position * b + l, x[l]);
+}
+
+/* sums[0 .. b) = sum of src, sums[b .. 2b) = sum of src * src */
+ALWAYS_INLINE void moments_loop(int32_t type, int64_t b, int64_t count, const void *src, double *restrict sums)
+{
+    for (int64_t l = 0; l < 2 * b; l++)
+        sums[l] = 0;
+    for (int64_t first = 0; first < count; first += RUN) {
+        int64_t last = first + RUN < count ? first + RUN : count;
+        float sum[MOST_LANES] = { 0 }, square[MOST_LANES] = { 0 };
+        for (int64_t p = first; p < last; p++) {
+            float x[MOST_LANES];
+            load_lanes(type, b, src, p, x);
+#pragma omp simd
             for (int64_t l = 0; l < b; l++) {
-                float x = src[p * b + l];
-                sum[l] += x;
-                square[l] += x * x;
+                sum[l] += x[l];
+                square[l] += x[l] * x[l];
             }
+        }
         for (int64_t l = 0; l < b; l++) {
             sums[l] += (double)sum[l];
             sums[b + l] += (double)square[l];
@@ -42,42 +70,62 @@ ALWAYS_INLINE void moments_block(int64_t b, int64_t hw, const float *src, double
     }
 }
 
-MULTIVERSION static void moments(int64_t b, int64_t hw, const float *src, double *sums)
+MULTIVERSION static void moments(int32_t type, int64_t b, int64_t count, const void *src, double *sums)
 {
-    WITH_BLOCK(b, moments_block(B, hw, src, sums));
+    WITH_LAYOUT(type, b, moments_loop(TYPE, B, count, src, sums));
 }
 
-ALWAYS_INLINE void apply_block(int64_t b, int32_t kind, float alpha, float beta, int64_t hw, const float *factor,
-                               const float *offset, const float *src, float *dst)
+/* What a kernel needs of a batch norm, for the lanes of its block. */
+struct lanes {
+    const float *factor, *offset, *mean, *slope, *constant;
+    float        alpha, beta; /* of the activation */
+};
+
+ALWAYS_INLINE void apply_loop(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
+                              const void *restrict src, void *restrict dst)
 {
-    for (int64_t p = 0; p < hw; p++)
+    float factor[MOST_LANES], offset[MOST_LANES], alpha = lanes->alpha, beta = lanes->beta;
+    memcpy(factor, lanes->factor, (size_t)b * sizeof(float));
+    memcpy(offset, lanes->offset, (size_t)b * sizeof(float));
+    for (int64_t p = 0; p < count; p++) {
+        float y[MOST_LANES];
+        load_lanes(type, b, src, p, y);
         for (int64_t l = 0; l < b; l++)
-            dst[p * b + l] = activation_value(kind, src[p * b + l] * factor[l] + offset[l], alpha, beta);
+            y[l] = y[l] * factor[l] + offset[l];
+        for (int64_t l = 0; l < b; l++)
+            y[l] = activation_value(kind, y[l], alpha, beta);
+        store_lanes(type, b, dst, p, y);
+    }
 }
 
-MULTIVERSION static void apply(int64_t b, const struct ssld_activation *activation, int64_t hw, const float *factor,
-                               const float *offset, const float *src, float *dst)
+MULTIVERSION static void apply(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
+                               const void *src, void *dst)
 {
-    float alpha = activation->alpha, beta = activation->beta;
-    WITH_ACTIVATION(activation->kind,
-                    WITH_BLOCK(b, apply_block(B, ACTIVATION, alpha, beta, hw, factor, offset, src, dst)));
+    WITH_ACTIVATION(kind, WITH_LAYOUT(type, b, apply_loop(TYPE, B, ACTIVATION, lanes, count, src, dst)));
 }
 
-/* g = diff_dst * act'(y): sums[0 .. b) += g, sums[b .. 2b) += g * (src - mean) */
-ALWAYS_INLINE void diff_sums_block(int64_t b, int32_t kind, float alpha, float beta, int64_t hw, const float *factor,
-                                   const float *offset, const float *mean, const float *src, const float *diff_dst,
-                                   double *sums)
+/* g = diff_dst * act'(y): sums[0 .. b) = sum of g, sums[b .. 2b) = sum of g * (src - mean) */
+ALWAYS_INLINE void diff_sums_loop(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
+                                  const void *restrict src, const void *restrict diff_dst, double *restrict sums)
 {
-    for (int64_t first = 0; first < hw; first += RUN) {
-        int64_t last = first + RUN < hw ? first + RUN : hw;
-        float sum[16] = { 0 }, product[16] = { 0 };
-        for (int64_t p = first; p < last; p++)
+    float factor[MOST_LANES], offset[MOST_LANES], mean[MOST_LANES], alpha = lanes->alpha, beta = lanes->beta;
+    memcpy(factor, lanes->factor, (size_t)b * sizeof(float));
+    memcpy(offset, lanes->offset, (size_t)b * sizeof(float));
+    memcpy(mean, lanes->mean, (size_t)b * sizeof(float));
+    for (int64_t l = 0; l < 2 * b; l++)
+        sums[l] = 0;
+    for (int64_t first = 0; first < count; first += RUN) {
+        int64_t last = first + RUN < count ? first + RUN : count;
+        float sum[MOST_LANES] = { 0 }, product[MOST_LANES] = { 0 };
+        for (int64_t p = first; p < last; p++) {
+#pragma omp simd
             for (int64_t l = 0; l < b; l++) {
-                float x = src[p * b + l];
-                float g = diff_dst[p * b + l] * activation_slope(kind, x * factor[l] + offset[l], alpha, beta);
+                float x = element_load(type, src, p * b + l), g = element_load(type, diff_dst, p * b + l);
+                g *= activation_slope(kind, x * factor[l] + offset[l], alpha, beta);
                 sum[l] += g;
                 product[l] += g * (x - mean[l]);
             }
+        }
         for (int64_t l = 0; l < b; l++) {
             sums[l] += (double)sum[l];
             sums[b + l] += (double)product[l];
@@ -85,38 +133,47 @@ ALWAYS_INLINE void diff_sums_block(int64_t b, int32_t kind, float alpha, float b
     }
 }
 
-MULTIVERSION static void diff_sums(int64_t b, const struct ssld_activation *activation, int64_t hw, const float *factor,
-                                   const float *offset, const float *mean, const float *src, const float *diff_dst,
-                                   double *sums)
+MULTIVERSION static void diff_sums(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
+                                   const void *src, const void *diff_dst, double *sums)
 {
-    float alpha = activation->alpha, beta = activation->beta;
-    WITH_ACTIVATION(activation->kind, WITH_BLOCK(b, diff_sums_block(B, ACTIVATION, alpha, beta, hw, factor, offset,
-                                                                    mean, src, diff_dst, sums)));
+    WITH_ACTIVATION(kind, WITH_LAYOUT(type, b, diff_sums_loop(TYPE, B, ACTIVATION, lanes, count, src, diff_dst, sums)));
 }
 
 /* diff_src = factor * g + slope * src + constant */
-ALWAYS_INLINE void diff_src_block(int64_t b, int32_t kind, float alpha, float beta, int64_t hw, const float *factor,
-                                  const float *offset, const float *slope, const float *constant, const float *src,
-                                  const float *diff_dst, float *diff_src)
+ALWAYS_INLINE void diff_src_loop(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
+                                 const void *restrict src, const void *restrict diff_dst, void *restrict diff_src)
 {
-    for (int64_t p = 0; p < hw; p++)
-        for (int64_t l = 0; l < b; l++) {
-            float x = src[p * b + l];
-            float g = diff_dst[p * b + l] * activation_slope(kind, x * factor[l] + offset[l], alpha, beta);
-            diff_src[p * b + l] = factor[l] * g + slope[l] * x + constant[l];
-        }
+    float factor[MOST_LANES], offset[MOST_LANES], slope[MOST_LANES], constant[MOST_LANES];
+    float alpha = lanes->alpha, beta = lanes->beta;
+    memcpy(factor, lanes->factor, (size_t)b * sizeof(float));
+    memcpy(offset, lanes->offset, (size_t)b * sizeof(float));
+    memcpy(slope, lanes->slope, (size_t)b * sizeof(float));
+    memcpy(constant, lanes->constant, (size_t)b * sizeof(float));
+    for (int64_t p = 0; p < count; p++) {
+        float x[MOST_LANES], g[MOST_LANES];
+        load_lanes(type, b, src, p, x);
+        load_lanes(type, b, diff_dst, p, g);
+        for (int64_t l = 0; l < b; l++)
+            g[l] *= activation_slope(kind, x[l] * factor[l] + offset[l], alpha, beta);
+        for (int64_t l = 0; l < b; l++)
+            g[l] = factor[l] * g[l] + slope[l] * x[l] + constant[l];
+        store_lanes(type, b, diff_src, p, g);
+    }
 }
 
-MULTIVERSION static void diff_src_pass(int64_t b, const struct ssld_activation *activation, int64_t hw,
-                                       const float *factor, const float *offset, const float *slope,
-                                       const float *constant, const float *src, const float *diff_dst, float *diff_src)
+MULTIVERSION static void diff_src_pass(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
+                                       const void *src, const void *diff_dst, void *diff_src)
 {
-    float alpha = activation->alpha, beta = activation->beta;
-    WITH_ACTIVATION(activation->kind, WITH_BLOCK(b, diff_src_block(B, ACTIVATION, alpha, beta, hw, factor, offset,
-                                                                   slope, constant, src, diff_dst, diff_src)));
+    WITH_ACTIVATION(kind,
+                    WITH_LAYOUT(type, b, diff_src_loop(TYPE, B, ACTIVATION, lanes, count, src, diff_dst, diff_src)));
 }
 
 /* -- Preparing ---------------------------------------------------------------------------------------------------- */
+
+static int64_t pieces_of(const struct planes *planes)
+{
+    return (planes->h * planes->w + PIECE - 1) / PIECE;
+}
 
 static ssld_status batch_norm_prepare(struct ssld_plan *plan, struct step *step)
 {
@@ -125,19 +182,18 @@ static ssld_status batch_norm_prepare(struct ssld_plan *plan, struct step *step)
     step->state = norm;
     if (!norm)
         return ssld_fail_memory(plan->context, "a batch norm", sizeof *norm);
-    norm->lanes = (int32_t)(planes->blocks * planes->b);
-    norm->mean = ssld_alloc_zero(plan->context, 5 * (size_t)norm->lanes, sizeof(float));
-    if (!norm->mean)
-        return ssld_fail_memory(plan->context, "a batch norm", 5 * (size_t)norm->lanes * sizeof(float));
-    norm->inv_std = norm->mean + norm->lanes;
-    norm->variance = norm->inv_std + norm->lanes;
-    norm->factor = norm->variance + norm->lanes;
-    norm->offset = norm->factor + norm->lanes;
+    size_t lanes = (size_t)(planes->blocks * planes->b), bytes = lanes * (2 * sizeof(double) + 7 * sizeof(float));
+    norm->lanes = (int32_t)lanes;
+    norm->sums = ssld_alloc_zero(plan->context, 1, bytes);
+    if (!norm->sums)
+        return ssld_fail_memory(plan->context, "a batch norm", bytes);
+    float **arrays[] = { &norm->mean, &norm->inv_std, &norm->variance, &norm->factor, &norm->offset, &norm->slope,
+                         &norm->constant };
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
+        *arrays[i] = (float *)(norm->sums + 2 * lanes) + i * lanes;
 
     ssld_tensor_set_planes(ssld_step_dst(plan, step), *planes);
-    /* Sums of two kinds for each image and channel; backward's slope and constant for each channel behind them. */
-    ssld_plan_need(&plan->partial_bytes,
-                   (size_t)(planes->n * norm->lanes) * 2 * sizeof(double) + (size_t)norm->lanes * 2 * sizeof(float));
+    ssld_plan_need(&plan->partial_bytes, (size_t)(planes->n * pieces_of(planes)) * lanes * 2 * sizeof(double));
     ssld_status status = SSLD_OK;
     for (int32_t input = 1; !status && input <= 4; input++)
         status = ssld_plan_add_vector(plan, step, input);
@@ -147,39 +203,98 @@ static ssld_status batch_norm_prepare(struct ssld_plan *plan, struct step *step)
 static void batch_norm_release(struct ssld_plan *plan, struct step *step)
 {
     struct batch_norm *norm = step->state;
-    ssld_free(plan->context, norm->mean);
+    ssld_free(plan->context, norm->sums);
+}
+
+static struct lanes lanes_from(const struct batch_norm *norm, const struct ssld_activation *activation, int64_t lane)
+{
+    return (struct lanes){ norm->factor + lane, norm->offset + lane, norm->mean + lane, norm->slope + lane,
+                           norm->constant + lane, activation->alpha, activation->beta };
+}
+
+/* -- Tasks: a piece of a block of an image -------------------------------------------------------------------------- */
+
+struct task {
+    int64_t lane;  /* channel that the block begins with */
+    int64_t at;    /* first element */
+    int64_t count; /* positions */
+};
+
+static struct task task_of(const struct planes *planes, int64_t index)
+{
+    int64_t hw = planes->h * planes->w, pieces = pieces_of(planes), block = index / pieces, first = index % pieces * PIECE;
+    return (struct task){ .lane = block % planes->blocks * planes->b,
+                          .at = (block * hw + first) * planes->b,
+                          .count = hw - first < PIECE ? hw - first : PIECE };
+}
+
+static int64_t tasks_in(const struct planes *planes)
+{
+    return planes->n * planes->blocks * pieces_of(planes);
+}
+
+/* The chunk's partial sums, two for each lane of each task, join those of the chunks before, in one order. */
+static void join_sums(const struct planes *planes, const double *partial, bool first, struct batch_norm *norm)
+{
+    int64_t tasks = tasks_in(planes), b = planes->b;
+    for (int32_t i = 0; first && i < 2 * norm->lanes; i++)
+        norm->sums[i] = 0;
+    for (int64_t i = 0; i < tasks; i++) {
+        int64_t lane = task_of(planes, i).lane;
+        for (int64_t l = 0; l < b; l++) {
+            norm->sums[lane + l] += partial[i * 2 * b + l];
+            norm->sums[norm->lanes + lane + l] += partial[(i * 2 + 1) * b + l];
+        }
+    }
 }
 
 /* -- Forward ------------------------------------------------------------------------------------------------------ */
 
-/* Sums over the images, in their order, of partial (N, C/b, 2, b). */
-static double sum_over_images(const struct planes *planes, const double *partial, int64_t channel, int64_t which)
+static ssld_status batch_norm_observe(struct ssld_plan *plan, struct step *step)
 {
-    double sum = 0;
-    int64_t block = channel / planes->b, lane = channel % planes->b;
-    for (int64_t n = 0; n < planes->n; n++)
-        sum += partial[((n * planes->blocks + block) * 2 + which) * planes->b + lane];
-    return sum;
+    struct batch_norm *norm = step->state;
+    const struct tensor *src = ssld_step_src(plan, step, 0);
+    const struct planes *planes = &src->planes;
+    double *partial = (double *)plan->partial;
+    int64_t tasks = tasks_in(planes);
+#pragma omp parallel for
+    for (int64_t i = 0; i < tasks; i++) {
+        struct task task = task_of(planes, i);
+        moments(src->type, planes->b, task.count, element_at(src->type, src->data, task.at), partial + i * 2 * planes->b);
+    }
+    join_sums(planes, partial, plan->chunk == 0, norm);
+    return SSLD_OK;
 }
 
-static void take_batch_statistics(struct ssld_plan *plan, const struct planes *planes, const float *src,
-                                  struct batch_norm *norm)
+/* y = factor * src + offset, from mean and variance. */
+static void take_factors(struct ssld_plan *plan, struct step *step, const float *mean, const float *variance)
 {
-    int64_t hw = planes->h * planes->w, blocks = planes->n * planes->blocks;
-    double *partial = (double *)plan->partial, count = (double)(planes->n * hw);
-#pragma omp parallel for
-    for (int64_t i = 0; i < blocks; i++) {
-        double *sums = partial + i * 2 * planes->b;
-        for (int64_t l = 0; l < 2 * planes->b; l++)
-            sums[l] = 0;
-        moments(planes->b, hw, src + i * hw * planes->b, sums);
-    }
+    struct batch_norm *norm = step->state;
+    int64_t channels = ssld_step_src(plan, step, 0)->planes.channels;
+    const float *scale = ssld_step_parameter(plan, step, 1)->value, *shift = ssld_step_parameter(plan, step, 2)->value;
     for (int32_t c = 0; c < norm->lanes; c++) {
-        double mean = sum_over_images(planes, partial, c, 0) / count;
-        double variance = sum_over_images(planes, partial, c, 1) / count - mean * mean;
+        bool used = c < channels;
+        norm->inv_std[c] = (float)(1 / sqrt((double)(used ? variance[c] : 0) + (double)step->node->attributes.epsilon));
+        norm->factor[c] = used ? scale[c] * norm->inv_std[c] : 0;
+        norm->offset[c] = used ? shift[c] - mean[c] * norm->factor[c] : 0;
+    }
+}
+
+static double values_of_channel(const struct ssld_plan *plan, const struct planes *planes)
+{
+    return (double)plan->options.batch * (double)(planes->h * planes->w);
+}
+
+static void batch_norm_observed(struct ssld_plan *plan, struct step *step)
+{
+    struct batch_norm *norm = step->state;
+    double count = values_of_channel(plan, &ssld_step_src(plan, step, 0)->planes);
+    for (int32_t c = 0; c < norm->lanes; c++) {
+        double mean = norm->sums[c] / count, variance = norm->sums[norm->lanes + c] / count - mean * mean;
         norm->mean[c] = (float)mean;
         norm->variance[c] = (float)(variance < 0 ? 0 : variance); /* not by fmax, which would hide NaN */
     }
+    take_factors(plan, step, norm->mean, norm->variance);
 }
 
 static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
@@ -188,24 +303,15 @@ static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     const struct planes *planes = &src->planes;
     const struct ssld_activation *activation = &step->node->activation;
-    const float *scale = ssld_step_parameter(plan, step, 1)->value, *shift = ssld_step_parameter(plan, step, 2)->value;
-    int64_t hw = planes->h * planes->w, blocks = planes->n * planes->blocks;
-    bool running = plan->options.mode == SSLD_PLAN_EVAL;
-    const float *mean = running ? ssld_step_parameter(plan, step, 3)->value : norm->mean;
-    const float *variance = running ? ssld_step_parameter(plan, step, 4)->value : norm->variance;
-
-    if (!running)
-        take_batch_statistics(plan, planes, src->data, norm);
-    for (int32_t c = 0; c < norm->lanes; c++) {
-        bool used = c < planes->channels;
-        norm->inv_std[c] = (float)(1 / sqrt((double)(used ? variance[c] : 0) + (double)step->node->attributes.epsilon));
-        norm->factor[c] = used ? scale[c] * norm->inv_std[c] : 0;
-        norm->offset[c] = used ? shift[c] - mean[c] * norm->factor[c] : 0;
-    }
+    int64_t tasks = tasks_in(planes);
+    if (plan->options.mode == SSLD_PLAN_EVAL)
+        take_factors(plan, step, ssld_step_parameter(plan, step, 3)->value, ssld_step_parameter(plan, step, 4)->value);
 #pragma omp parallel for
-    for (int64_t i = 0; i < blocks; i++) {
-        int64_t lane = i % planes->blocks * planes->b, at = i * hw * planes->b;
-        apply(planes->b, activation, hw, norm->factor + lane, norm->offset + lane, src->data + at, dst->data + at);
+    for (int64_t i = 0; i < tasks; i++) {
+        struct task task = task_of(planes, i);
+        struct lanes lanes = lanes_from(norm, activation, task.lane);
+        apply(src->type, planes->b, activation->kind, &lanes, task.count, element_at(src->type, src->data, task.at),
+              element_at(src->type, dst->data, task.at));
     }
     if (ssld_activation_of_zero(activation) != 0)
         ssld_zero_padding(planes, dst->data);
@@ -217,47 +323,69 @@ static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
  *   g = diff_dst * act'(y)             diff_shift = sum g            diff_scale = sum g * x^
  *   diff_src = scale * inv_std * (g - diff_shift / M - x^ * diff_scale / M),   M = N * HW
  */
+static ssld_status batch_norm_observe_diff(struct ssld_plan *plan, struct step *step)
+{
+    struct batch_norm *norm = step->state;
+    const struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
+    const struct planes *planes = &src->planes;
+    double *partial = (double *)plan->partial;
+    int64_t tasks = tasks_in(planes);
+#pragma omp parallel for
+    for (int64_t i = 0; i < tasks; i++) {
+        struct task task = task_of(planes, i);
+        struct lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
+        diff_sums(src->type, planes->b, step->node->activation.kind, &lanes, task.count,
+                  element_at(src->type, src->data, task.at), element_at(src->type, dst->diff, task.at),
+                  partial + i * 2 * planes->b);
+    }
+    join_sums(planes, partial, plan->chunk == 0, norm);
+    return SSLD_OK;
+}
+
+static void batch_norm_diff_observed(struct ssld_plan *plan, struct step *step)
+{
+    struct batch_norm *norm = step->state;
+    const struct planes *planes = &ssld_step_src(plan, step, 0)->planes;
+    double count = values_of_channel(plan, planes);
+    for (int32_t c = 0; c < norm->lanes; c++) {
+        double sum = norm->sums[c], product = norm->sums[norm->lanes + c] * (double)norm->inv_std[c];
+        double along = (double)norm->factor[c] * (double)norm->inv_std[c] * product / count;
+        norm->slope[c] = (float)-along;
+        norm->constant[c] = (float)(along * (double)norm->mean[c] - (double)norm->factor[c] * sum / count);
+    }
+}
+
+/* The diffs of scale and shift are complete sums already: the first chunk gives them, whole. */
+static void give_parameter_diffs(struct ssld_plan *plan, struct step *step)
+{
+    const struct batch_norm *norm = step->state;
+    struct ssld_parameter *scale = ssld_step_parameter(plan, step, 1), *shift = ssld_step_parameter(plan, step, 2);
+    for (int64_t c = 0; c < scale->elements; c++) {
+        float diff_shift = (float)norm->sums[c];
+        float diff_scale = (float)(norm->sums[norm->lanes + c] * (double)norm->inv_std[c]);
+        shift->diff[c] = plan->fresh_diffs ? diff_shift : shift->diff[c] + diff_shift;
+        scale->diff[c] = plan->fresh_diffs ? diff_scale : scale->diff[c] + diff_scale;
+    }
+}
+
 static ssld_status batch_norm_backward(struct ssld_plan *plan, struct step *step)
 {
     struct batch_norm *norm = step->state;
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     const struct planes *planes = &src->planes;
-    const struct ssld_activation *activation = &step->node->activation;
-    float *diff_scale = ssld_step_parameter(plan, step, 1)->diff,
-          *diff_shift = ssld_step_parameter(plan, step, 2)->diff;
     float *diff_src = ssld_step_diff_src(plan, step, 0);
-    int64_t hw = planes->h * planes->w, blocks = planes->n * planes->blocks;
-    double *partial = (double *)plan->partial, count = (double)(planes->n * hw);
-    float *slope = (float *)(partial + blocks * 2 * planes->b), *constant = slope + norm->lanes;
-
-#pragma omp parallel for
-    for (int64_t i = 0; i < blocks; i++) {
-        int64_t lane = i % planes->blocks * planes->b, at = i * hw * planes->b;
-        double *sums = partial + i * 2 * planes->b;
-        for (int64_t l = 0; l < 2 * planes->b; l++)
-            sums[l] = 0;
-        diff_sums(planes->b, activation, hw, norm->factor + lane, norm->offset + lane, norm->mean + lane,
-                  src->data + at, dst->diff + at, sums);
-    }
-    for (int32_t c = 0; c < norm->lanes; c++) {
-        bool used = c < planes->channels;
-        double sum = sum_over_images(planes, partial, c, 0);
-        double product = sum_over_images(planes, partial, c, 1) * (double)norm->inv_std[c];
-        if (used) {
-            diff_shift[c] = (float)sum;
-            diff_scale[c] = (float)product;
-        }
-        double along = (double)norm->factor[c] * (double)norm->inv_std[c] * product / count;
-        slope[c] = (float)-along;
-        constant[c] = (float)(along * (double)norm->mean[c] - (double)norm->factor[c] * sum / count);
-    }
+    int64_t tasks = tasks_in(planes);
+    if (plan->chunk == 0)
+        give_parameter_diffs(plan, step);
     if (!diff_src)
         return SSLD_OK;
 #pragma omp parallel for
-    for (int64_t i = 0; i < blocks; i++) {
-        int64_t lane = i % planes->blocks * planes->b, at = i * hw * planes->b;
-        diff_src_pass(planes->b, activation, hw, norm->factor + lane, norm->offset + lane, slope + lane,
-                      constant + lane, src->data + at, dst->diff + at, diff_src + at);
+    for (int64_t i = 0; i < tasks; i++) {
+        struct task task = task_of(planes, i);
+        struct lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
+        diff_src_pass(src->type, planes->b, step->node->activation.kind, &lanes, task.count,
+                      element_at(src->type, src->data, task.at), element_at(src->type, dst->diff, task.at),
+                      element_at(src->type, diff_src, task.at));
     }
     return SSLD_OK;
 }
@@ -284,8 +412,13 @@ void ssld_plan_update_statistics(struct ssld_plan *plan)
 const struct engine_op ssld_op_batch_norm = {
     .kind = SSLD_OP_BATCH_NORM,
     .backward_reads = READS_SRC,
+    .cheap = true,
     .prepare = batch_norm_prepare,
     .forward = batch_norm_forward,
     .backward = batch_norm_backward,
+    .observe = batch_norm_observe,
+    .observed = batch_norm_observed,
+    .observe_diff = batch_norm_observe_diff,
+    .diff_observed = batch_norm_diff_observed,
     .release = batch_norm_release,
 };

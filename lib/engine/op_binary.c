@@ -71,43 +71,58 @@ const struct engine_op ssld_op_add = {
     .backward = add_backward,
 };
 
-/* -- Mul: dst = x * s, where s is (N, C, 1, 1) or of x's shape -------------------------------------------------------- */
+/* -- Mul: dst = x * s, where s is (N, C, 1, 1), (N, 1, H, W) or of x's shape ------------------------------------------ */
+
+enum factor { FACTOR_OF_ELEMENT, FACTOR_OF_CHANNEL, FACTOR_OF_POSITION };
+
+static enum factor factor_kind(const struct tensor *x, const struct tensor *s)
+{
+    if (s->planes.channels != x->planes.channels)
+        return FACTOR_OF_POSITION;
+    return s->planes.h * s->planes.w == x->planes.h * x->planes.w ? FACTOR_OF_ELEMENT : FACTOR_OF_CHANNEL;
+}
 
 static ssld_status mul_prepare(struct ssld_plan *plan, struct step *step)
 {
-    ssld_tensor_set_planes(ssld_step_dst(plan, step), ssld_step_src(plan, step, 0)->planes);
-    return check_layout(plan, step);
+    struct tensor *x = ssld_step_src(plan, step, 0), *s = ssld_step_src(plan, step, 1);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), x->planes);
+    return factor_kind(x, s) == FACTOR_OF_POSITION ? SSLD_OK : check_layout(plan, step);
 }
 
-/* What a block of x finds in s: as many positions, or a single one for all. */
-static int64_t positions(const struct tensor *tensor)
-{
-    return tensor->planes.h * tensor->planes.w;
-}
-
-ALWAYS_INLINE void mul_block(int64_t b, int64_t hw, bool broadcast, const float *x, const float *s, float *dst)
+/* s of a position stands in lane 0 of its own blocks, which are `width` wide. */
+ALWAYS_INLINE void mul_block(int64_t b, int64_t hw, enum factor kind, int64_t width, const float *x, const float *s,
+                             float *dst)
 {
     for (int64_t p = 0; p < hw; p++)
         for (int64_t l = 0; l < b; l++)
-            dst[p * b + l] = x[p * b + l] * s[broadcast ? l : p * b + l];
+            dst[p * b + l] = x[p * b + l] * s[kind == FACTOR_OF_POSITION  ? p * width
+                                              : kind == FACTOR_OF_CHANNEL ? l
+                                                                          : p * b + l];
 }
 
-MULTIVERSION static void mul_of_block(int64_t b, int64_t hw, bool broadcast, const float *x, const float *s, float *dst)
+MULTIVERSION static void mul_of_block(int64_t b, int64_t hw, enum factor kind, int64_t width, const float *x,
+                                      const float *s, float *dst)
 {
-    if (broadcast)
-        WITH_BLOCK(b, mul_block(B, hw, true, x, s, dst));
+    if (kind == FACTOR_OF_CHANNEL)
+        WITH_BLOCK(b, mul_block(B, hw, FACTOR_OF_CHANNEL, width, x, s, dst));
+    else if (kind == FACTOR_OF_POSITION)
+        WITH_BLOCK(b, mul_block(B, hw, FACTOR_OF_POSITION, width, x, s, dst));
     else
-        WITH_BLOCK(b, mul_block(B, hw, false, x, s, dst));
+        WITH_BLOCK(b, mul_block(B, hw, FACTOR_OF_ELEMENT, width, x, s, dst));
 }
 
 /* Of two tensors' layouts, on any data that stands like them. */
 static void mul(const struct tensor *first, const struct tensor *second, const float *x, const float *s, float *dst)
 {
-    int64_t b = first->planes.b, hw = positions(first), second_hw = positions(second);
+    enum factor kind = factor_kind(first, second);
+    int64_t b = first->planes.b, size = first->planes.h * first->planes.w * b, width = second->planes.b;
     int64_t blocks = first->planes.n * first->planes.blocks;
+    int64_t factors = second->planes.h * second->planes.w * width; /* of a block of s */
 #pragma omp parallel for
-    for (int64_t i = 0; i < blocks; i++)
-        mul_of_block(b, hw, second_hw == 1, x + i * hw * b, s + i * second_hw * b, dst + i * hw * b);
+    for (int64_t i = 0; i < blocks; i++) {
+        int64_t block = kind == FACTOR_OF_POSITION ? i / first->planes.blocks : i;
+        mul_of_block(b, size / b, kind, width, x + i * size, s + block * factors, dst + i * size);
+    }
 }
 
 static ssld_status mul_forward(struct ssld_plan *plan, struct step *step)
@@ -117,7 +132,7 @@ static ssld_status mul_forward(struct ssld_plan *plan, struct step *step)
     return SSLD_OK;
 }
 
-/* diff_s = sum over positions of diff_dst * x */
+/* Of a channel: diff_s = sum over positions of diff_dst * x */
 ALWAYS_INLINE void mul_sum_block(int64_t b, int64_t hw, const float *x, const float *diff_dst, float *diff_s)
 {
     float sum[16] = { 0 };
@@ -133,26 +148,72 @@ MULTIVERSION static void mul_sum_of_block(int64_t b, int64_t hw, const float *x,
     WITH_BLOCK(b, mul_sum_block(B, hw, x, diff_dst, diff_s));
 }
 
+static void mul_sums_of_channels(const struct planes *planes, const float *x, const float *diff_dst, float *diff_s)
+{
+    int64_t b = planes->b, size = planes->h * planes->w * b;
+#pragma omp parallel for
+    for (int64_t i = 0; i < planes->n * planes->blocks; i++)
+        mul_sum_of_block(b, size / b, x + i * size, diff_dst + i * size, diff_s + i * b);
+}
+
+#define RUN 64 /* positions whose sums are kept at a time */
+
+/* Of a position: diff_s = sum over channels of diff_dst * x, into lane 0 of `width`; `blocks` of x stand `step` apart. */
+ALWAYS_INLINE void mul_sum_run(int64_t b, int64_t blocks, int64_t step, int64_t count, int64_t width, const float *x,
+                               const float *diff_dst, float *diff_s)
+{
+    float sums[RUN * 16] = { 0 };
+    for (int64_t k = 0; k < blocks; k++)
+        for (int64_t i = 0; i < count * b; i++)
+            sums[i] += x[k * step + i] * diff_dst[k * step + i];
+    for (int64_t p = 0; p < count; p++) {
+        float sum = 0;
+        for (int64_t l = 0; l < b; l++)
+            sum += sums[p * b + l];
+        for (int64_t l = 0; l < width; l++)
+            diff_s[p * width + l] = l ? 0 : sum;
+    }
+}
+
+MULTIVERSION static void mul_sum_of_run(int64_t b, int64_t blocks, int64_t step, int64_t count, int64_t width,
+                                        const float *x, const float *diff_dst, float *diff_s)
+{
+    WITH_BLOCK(b, mul_sum_run(B, blocks, step, count, width, x, diff_dst, diff_s));
+}
+
+static void mul_sums_of_positions(const struct planes *planes, int64_t width, const float *x, const float *diff_dst,
+                                  float *diff_s)
+{
+    int64_t b = planes->b, hw = planes->h * planes->w, image = planes->blocks * hw * b;
+#pragma omp parallel for collapse(2)
+    for (int64_t n = 0; n < planes->n; n++)
+        for (int64_t first = 0; first < hw; first += RUN) {
+            int64_t count = hw - first < RUN ? hw - first : RUN, at = n * image + first * b;
+            mul_sum_of_run(b, planes->blocks, hw * b, count, width, x + at, diff_dst + at,
+                           diff_s + (n * hw + first) * width);
+        }
+}
+
 static ssld_status mul_backward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *x = ssld_step_src(plan, step, 0), *s = ssld_step_src(plan, step, 1),
                   *dst = ssld_step_dst(plan, step);
-    int64_t b = x->planes.b, hw = positions(x), blocks = x->planes.n * x->planes.blocks;
     float *diff_x = ssld_step_diff_src(plan, step, 0), *diff_s = ssld_step_diff_src(plan, step, 1);
+    enum factor kind = factor_kind(x, s);
     if (diff_x)
         mul(x, s, dst->diff, s->data, diff_x);
-    if (diff_s && positions(s) == hw)
+    if (diff_s && kind == FACTOR_OF_ELEMENT)
         mul(x, x, dst->diff, x->data, diff_s);
-    else if (diff_s) {
-#pragma omp parallel for
-        for (int64_t i = 0; i < blocks; i++)
-            mul_sum_of_block(b, hw, x->data + i * hw * b, dst->diff + i * hw * b, diff_s + i * b);
-    }
+    else if (diff_s && kind == FACTOR_OF_CHANNEL)
+        mul_sums_of_channels(&x->planes, x->data, dst->diff, diff_s);
+    else if (diff_s)
+        mul_sums_of_positions(&x->planes, s->planes.b, x->data, dst->diff, diff_s);
     return SSLD_OK;
 }
 
 const struct engine_op ssld_op_mul = {
     .kind = SSLD_OP_MUL,
+    .cheap = true,
     .backward_reads = READS_SRC,
     .prepare = mul_prepare,
     .forward = mul_forward,
@@ -193,6 +254,7 @@ static ssld_status scale_backward(struct ssld_plan *plan, struct step *step)
 
 const struct engine_op ssld_op_scale = {
     .kind = SSLD_OP_SCALE,
+    .cheap = true,
     .prepare = scale_prepare,
     .forward = scale_forward,
     .backward = scale_backward,

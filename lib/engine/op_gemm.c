@@ -3,13 +3,17 @@
 #include "engine/kernels.h"
 #include "engine/weighted.h"
 
-static ssld_status describe(struct ssld_plan *plan, const struct step *step, struct weighted_descriptors *d)
+static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool backward,
+                            struct weighted_descriptors *d)
 {
+    int64_t images = ssld_step_images(plan, step, backward);
+    struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
+    struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
     const struct ssld_node *node = step->node;
     const int64_t *dims = plan->graph->values[node->inputs[1]].dims;
-    ssld_status status = ssld_planes_md(plan, &ssld_step_src(plan, step, 0)->planes, true, &d->src);
+    ssld_status status = ssld_planes_md(plan, &src, true, &d->src);
     if (!status)
-        status = ssld_planes_md(plan, &ssld_step_dst(plan, step)->planes, true, &d->dst);
+        status = ssld_planes_md(plan, &dst, true, &d->dst);
     if (!status)
         status = ssld_md_create(&plan->dnnl, 2, dims, dnnl_oi, &d->weights_plain);
     if (!status)
@@ -19,26 +23,25 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, str
     return status;
 }
 
-static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, struct weighted *calls,
-                                   struct weighted_descriptors *d)
+static ssld_status create_forward(struct ssld_plan *plan, const struct step *step,
+                                  const struct weighted_descriptors *d, struct ssld_primitive *primitive)
 {
     struct ssld_dnnl_post_ops post_ops;
     ssld_activation_post_ops(&step->node->activation, &post_ops);
     dnnl_prop_kind_t propagation = plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference;
     dnnl_status_t created = ssld_inner_product_forward(&plan->dnnl, propagation, d->src, d->weights_any, d->bias,
-                                                       d->dst, &post_ops, &calls->forward.primitive);
-    if (created != dnnl_success)
-        return ssld_step_fail(plan, step, created, "forward");
-    return ssld_weighted_add_parameters(plan, step, calls, d);
+                                                       d->dst, &post_ops, primitive);
+    return created == dnnl_success ? SSLD_OK : ssld_step_fail(plan, step, created, "forward");
 }
 
+/* `hint` is a forward of as many images as backward has. */
 static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, struct weighted *calls,
-                                    const struct weighted_descriptors *d)
+                                    const struct weighted_descriptors *d, const struct ssld_primitive *hint)
 {
     ssld_status status = SSLD_OK;
     if (ssld_step_src(plan, step, 0)->wants_diff) {
         dnnl_status_t created = ssld_inner_product_backward_data(
-            &plan->dnnl, d->src, d->weights_any, d->dst, &calls->forward.primitive, &calls->backward_data.primitive);
+            &plan->dnnl, d->src, d->weights_any, d->dst, hint, &calls->backward_data.primitive);
         if (created != dnnl_success)
             return ssld_step_fail(plan, step, created, "backward data");
         ssld_call_made(plan, &calls->backward_data);
@@ -47,12 +50,27 @@ static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, s
     if (status)
         return status;
     dnnl_status_t created =
-        ssld_inner_product_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst,
-                                            &calls->forward.primitive, &calls->backward_weights.primitive);
+        ssld_inner_product_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst, hint,
+                                            &calls->backward_weights.primitive);
     if (created != dnnl_success)
         return ssld_step_fail(plan, step, created, "backward weights");
     ssld_call_made(plan, &calls->backward_weights);
     return ssld_weighted_prepare_reorder_diff(plan, step, calls);
+}
+
+static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *step, struct weighted *calls)
+{
+    struct weighted_descriptors d = { 0 };
+    struct ssld_primitive hint = { 0 };
+    bool same = ssld_step_images(plan, step, true) == ssld_step_images(plan, step, false);
+    ssld_status status = describe(plan, step, true, &d);
+    if (!status && !same)
+        status = create_forward(plan, step, &d, &hint);
+    if (!status)
+        status = prepare_backward(plan, step, calls, &d, same ? &calls->forward.primitive : &hint);
+    ssld_primitive_destroy(&hint);
+    ssld_weighted_release_descriptors(plan, &d);
+    return status;
 }
 
 static ssld_status inner_product_prepare(struct ssld_plan *plan, struct step *step)
@@ -64,11 +82,13 @@ static ssld_status inner_product_prepare(struct ssld_plan *plan, struct step *st
     if (!calls)
         return ssld_fail_memory(plan->context, "a fully connected layer", sizeof *calls);
     ssld_tensor_set_planes(dst, ssld_planes_of_value(plan, &plan->graph->values[step->node->output]));
-    ssld_status status = describe(plan, step, &d);
+    ssld_status status = describe(plan, step, false, &d);
     if (!status)
-        status = prepare_forward(plan, step, calls, &d);
+        status = create_forward(plan, step, &d, &calls->forward.primitive);
+    if (!status)
+        status = ssld_weighted_add_parameters(plan, step, calls, &d);
     if (!status && dst->wants_diff)
-        status = prepare_backward(plan, step, calls, &d);
+        status = prepare_backward_chunks(plan, step, calls);
     ssld_weighted_release_descriptors(plan, &d);
     return status;
 }
@@ -91,8 +111,7 @@ static ssld_status inner_product_backward(struct ssld_plan *plan, struct step *s
 
 static void inner_product_release(struct ssld_plan *plan, struct step *step)
 {
-    (void)plan;
-    ssld_weighted_release(step->state);
+    ssld_weighted_release(plan, step->state);
 }
 
 const struct engine_op ssld_op_inner_product = {

@@ -15,78 +15,113 @@ static dnnl_alg_kind_t algorithm_of(const struct ssld_node *node)
     return node->attributes.count_include_pad ? dnnl_pooling_avg_include_padding : dnnl_pooling_avg_exclude_padding;
 }
 
-static ssld_status create(struct ssld_plan *plan, struct step *step, struct pooling *pool, const ssld_md *src,
-                          const ssld_md *dst)
+/* Max pooling remembers where each maximum was: bytes of one image. */
+static ssld_status need_workspace(struct ssld_plan *plan, struct step *step, const struct ssld_primitive *primitive)
 {
-    const struct ssld_window *window = &step->node->attributes.window;
-    dnnl_alg_kind_t algorithm = algorithm_of(step->node);
-    dnnl_status_t created =
-        ssld_pooling_forward(&plan->dnnl, plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference, algorithm,
-                             src, dst, window, &pool->forward.primitive);
-    if (created != dnnl_success)
-        return ssld_step_fail(plan, step, created, "forward");
-    ssld_call_made(plan, &pool->forward);
-    if (plan_trains(plan) && algorithm == dnnl_pooling_max) {
-        ssld_md *workspace = NULL;
-        ssld_status status = ssld_md_of(&plan->dnnl, &pool->forward.primitive, dnnl_query_workspace_md, 0, &workspace);
-        if (status)
-            return status;
-        step->workspace_bytes = ssld_md_size(workspace);
-        ssld_md_destroy(&plan->dnnl, workspace);
-    }
-    if (ssld_step_src(plan, step, 0)->wants_diff) {
-        created = ssld_pooling_backward(&plan->dnnl, algorithm, src, dst, window, &pool->forward.primitive,
-                                        &pool->backward.primitive);
+    ssld_md *workspace = NULL;
+    ssld_status status = ssld_md_of(&plan->dnnl, primitive, dnnl_query_workspace_md, 0, &workspace);
+    if (!status)
+        step->workspace_bytes = ssld_md_size(workspace) / (size_t)ssld_step_images(plan, step, false);
+    ssld_md_destroy(&plan->dnnl, workspace);
+    return status;
+}
+
+struct pooling_descriptors {
+    ssld_md *src, *dst;
+};
+
+static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool backward, struct pooling_descriptors *d)
+{
+    int64_t images = ssld_step_images(plan, step, backward);
+    struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
+    struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
+    ssld_status status = ssld_planes_md(plan, &src, false, &d->src);
+    return status ? status : ssld_planes_md(plan, &dst, false, &d->dst);
+}
+
+static void release_descriptors(struct ssld_plan *plan, struct pooling_descriptors *d)
+{
+    ssld_md_destroy(&plan->dnnl, d->src);
+    ssld_md_destroy(&plan->dnnl, d->dst);
+}
+
+static ssld_status create_forward(struct ssld_plan *plan, const struct step *step, const struct pooling_descriptors *d,
+                                  struct ssld_primitive *primitive)
+{
+    dnnl_status_t created = ssld_pooling_forward(
+        &plan->dnnl, plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference, algorithm_of(step->node), d->src,
+        d->dst, &step->node->attributes.window, primitive);
+    return created == dnnl_success ? SSLD_OK : ssld_step_fail(plan, step, created, "forward");
+}
+
+/* The hint is a forward of as many images as backward has. */
+static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, struct pooling *pool)
+{
+    struct pooling_descriptors d = { NULL, NULL };
+    struct ssld_primitive hint = { 0 };
+    ssld_status status = describe(plan, step, true, &d);
+    if (!status)
+        status = create_forward(plan, step, &d, &hint);
+    if (!status) {
+        dnnl_status_t created = ssld_pooling_backward(&plan->dnnl, algorithm_of(step->node), d.src, d.dst,
+                                                      &step->node->attributes.window, &hint, &pool->backward.primitive);
         if (created != dnnl_success)
-            return ssld_step_fail(plan, step, created, "backward");
-        ssld_call_made(plan, &pool->backward);
+            status = ssld_step_fail(plan, step, created, "backward");
+        else
+            ssld_call_made(plan, &pool->backward);
     }
-    return SSLD_OK;
+    ssld_primitive_destroy(&hint);
+    release_descriptors(plan, &d);
+    return status;
 }
 
 static ssld_status pooling_prepare(struct ssld_plan *plan, struct step *step)
 {
     const struct ssld_value *dst_value = &plan->graph->values[step->node->output];
-    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
-    struct planes planes = src->planes;
-    ssld_md *src_md = NULL, *dst_md = NULL;
+    struct planes planes = ssld_step_src(plan, step, 0)->planes;
+    struct pooling_descriptors d = { NULL, NULL };
     struct pooling *pool = ssld_alloc_zero(plan->context, 1, sizeof *pool);
     step->state = pool;
     if (!pool)
         return ssld_fail_memory(plan->context, "a pooling", sizeof *pool);
     planes.h = dst_value->dims[2];
     planes.w = dst_value->dims[3];
-    ssld_tensor_set_planes(dst, planes);
-    ssld_status status = ssld_planes_md(plan, &src->planes, false, &src_md);
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), planes);
+    ssld_status status = describe(plan, step, false, &d);
     if (!status)
-        status = ssld_planes_md(plan, &dst->planes, false, &dst_md);
+        status = create_forward(plan, step, &d, &pool->forward.primitive);
     if (!status)
-        status = create(plan, step, pool, src_md, dst_md);
-    ssld_md_destroy(&plan->dnnl, src_md);
-    ssld_md_destroy(&plan->dnnl, dst_md);
+        ssld_call_made(plan, &pool->forward);
+    if (!status && plan_trains(plan) && step->node->kind == SSLD_OP_MAX_POOL)
+        status = need_workspace(plan, step, &pool->forward.primitive);
+    if (!status && ssld_step_src(plan, step, 0)->wants_diff)
+        status = prepare_backward(plan, step, pool);
+    release_descriptors(plan, &d);
     return status;
 }
 
 static ssld_status pooling_bind(struct ssld_plan *plan, struct step *step)
 {
     struct pooling *pool = step->state;
-    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     struct call *forward = &pool->forward, *backward = &pool->backward;
-    ssld_status status = ssld_call_bind(plan, forward, DNNL_ARG_SRC, dnnl_query_src_md, 0, src->data);
+    ssld_status status =
+        ssld_call_bind(plan, forward, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_operand_src(plan, step, false, 0));
     if (!status)
-        status = ssld_call_bind(plan, forward, DNNL_ARG_DST, dnnl_query_dst_md, 0, dst->data);
-    if (!status && step->workspace)
-        status = ssld_call_bind(plan, forward, DNNL_ARG_WORKSPACE, dnnl_query_workspace_md, 0, step->workspace);
+        status = ssld_call_bind(plan, forward, DNNL_ARG_DST, dnnl_query_dst_md, 0, ssld_operand_dst(plan, step));
+    if (!status && step->workspace_bytes)
+        status = ssld_call_bind(plan, forward, DNNL_ARG_WORKSPACE, dnnl_query_workspace_md, 0,
+                                ssld_operand_workspace(plan, step, false));
     if (!status)
         status = ssld_call_bind_scratchpad(plan, forward);
     if (status || !backward->primitive.primitive)
         return status;
-    status = ssld_call_bind(plan, backward, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, dst->diff);
+    status = ssld_call_bind(plan, backward, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, ssld_operand_diff_dst(plan, step));
     if (!status)
         status = ssld_call_bind(plan, backward, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0,
-                                ssld_step_diff_src(plan, step, 0));
-    if (!status && step->workspace)
-        status = ssld_call_bind(plan, backward, DNNL_ARG_WORKSPACE, dnnl_query_workspace_md, 0, step->workspace);
+                                ssld_operand_diff_src(plan, step, 0));
+    if (!status && step->workspace_bytes)
+        status = ssld_call_bind(plan, backward, DNNL_ARG_WORKSPACE, dnnl_query_workspace_md, 0,
+                                ssld_operand_workspace(plan, step, true));
     return status ? status : ssld_call_bind_scratchpad(plan, backward);
 }
 
@@ -105,9 +140,8 @@ static ssld_status pooling_backward(struct ssld_plan *plan, struct step *step)
 static void pooling_release(struct ssld_plan *plan, struct step *step)
 {
     struct pooling *pool = step->state;
-    (void)plan;
-    ssld_call_release(&pool->forward);
-    ssld_call_release(&pool->backward);
+    ssld_call_release(plan, &pool->forward);
+    ssld_call_release(plan, &pool->backward);
 }
 
 #define POOLING(name, operator)                                                                                        \

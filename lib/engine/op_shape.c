@@ -49,6 +49,7 @@ static ssld_status flatten_backward(struct ssld_plan *plan, struct step *step)
 
 const struct engine_op ssld_op_flatten = {
     .kind = SSLD_OP_FLATTEN,
+    .cheap = true,
     .prepare = flatten_prepare,
     .forward = flatten_forward,
     .backward = flatten_backward,
@@ -80,6 +81,7 @@ static ssld_status identity_backward(struct ssld_plan *plan, struct step *step)
 
 const struct engine_op ssld_op_identity = {
     .kind = SSLD_OP_IDENTITY,
+    .cheap = true,
     .prepare = same_prepare,
     .forward = identity_forward,
     .backward = identity_backward,
@@ -90,34 +92,35 @@ const struct engine_op ssld_op_identity = {
  *   upscale in train (ONNX):       dst = src * keep / (1 - ratio)
  *   downscale in infer (Paddle):   dst = src * keep; inference multiplies by 1 - ratio
  *
- * keep is 1 with probability 1 - ratio: word i % 4 of Philox with counter (i / 4, node, purpose) and a key of seed and
- * step. Backward draws the same words again instead of storing a mask. */
+ * keep is 1 with probability 1 - ratio: word i % 4 of Philox with counter (i / 4, image, node, purpose), i counting within
+ * an image, and a key of seed and step. Backward draws the same words again instead of storing a mask. */
 
-/* dst = src * mask for elements 4 * first .. ; the same draws in both directions. */
-static void mask(struct ssld_plan *plan, const struct step *step, size_t bytes, const float *src, float *dst)
+/* dst = src * mask for the images of the chunk; the same draws in both directions. */
+static void mask(struct ssld_plan *plan, const struct step *step, const struct tensor *shape, const float *src, float *dst)
 {
     const struct ssld_attributes *attributes = &step->node->attributes;
-    int64_t count = (int64_t)(bytes / sizeof(float));
+    int64_t count = (int64_t)(shape->image_bytes / sizeof(float)), quads = (count + 3) / 4;
     uint32_t node = (uint32_t)(step - plan->steps);
     double threshold = (double)attributes->ratio * 4294967296.0;
     float factor = attributes->downscale_in_infer ? 1 : attributes->ratio < 1 ? 1 / (1 - attributes->ratio) : 0;
     uint64_t seed = plan->options.seed + plan->step * 0x9E3779B97F4A7C15u; /* a key for every step */
     uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
 #pragma omp parallel for
-    for (int64_t first = 0; first < count; first += 4) {
-        uint32_t counter[4] = { (uint32_t)(first / 4), (uint32_t)((uint64_t)first / 4 >> 32), node,
+    for (int64_t task = 0; task < shape->planes.n * quads; task++) {
+        int64_t image = task / quads, first = task % quads * 4;
+        uint32_t counter[4] = { (uint32_t)(first / 4), (uint32_t)(plan->chunk_first + image), node,
                                 (uint32_t)SSLD_PURPOSE_DROPOUT << 16 };
         uint32_t words[4];
         ssld_philox4x32(counter, key, words);
-        for (int64_t i = 0; i < 4 && first + i < count; i++)
-            dst[first + i] = (double)words[i] < threshold ? 0 : src[first + i] * factor;
+        for (int64_t i = image * count + first; i < image * count + count && i < image * count + first + 4; i++)
+            dst[i] = (double)words[i - image * count - first] < threshold ? 0 : src[i] * factor;
     }
 }
 
 static ssld_status dropout_forward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0);
-    mask(plan, step, src->bytes, src->data, ssld_step_dst(plan, step)->data);
+    mask(plan, step, src, src->data, ssld_step_dst(plan, step)->data);
     return SSLD_OK;
 }
 
@@ -126,12 +129,13 @@ static ssld_status dropout_backward(struct ssld_plan *plan, struct step *step)
     struct tensor *dst = ssld_step_dst(plan, step);
     float *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
-        mask(plan, step, dst->bytes, dst->diff, diff_src);
+        mask(plan, step, dst, dst->diff, diff_src);
     return SSLD_OK;
 }
 
 const struct engine_op ssld_op_dropout = {
     .kind = SSLD_OP_DROPOUT,
+    .cheap = true,
     .prepare = same_prepare,
     .forward = dropout_forward,
     .backward = dropout_backward,

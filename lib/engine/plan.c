@@ -23,6 +23,15 @@ const struct engine_op *const ssld_engine_ops[SSLD_OP_KINDS] = {
     [SSLD_OP_FLATTEN] = &ssld_op_flatten,
     [SSLD_OP_DROPOUT] = &ssld_op_dropout,
     [SSLD_OP_IDENTITY] = &ssld_op_identity,
+    [SSLD_OP_LEAKY_RELU] = &ssld_op_leaky_relu,
+    [SSLD_OP_PRELU] = &ssld_op_prelu,
+    [SSLD_OP_SILU] = &ssld_op_silu,
+    [SSLD_OP_GELU] = &ssld_op_gelu,
+    [SSLD_OP_GELU_TANH] = &ssld_op_gelu_tanh,
+    [SSLD_OP_TANH] = &ssld_op_tanh,
+    [SSLD_OP_CONCAT] = &ssld_op_concat,
+    [SSLD_OP_SLICE] = &ssld_op_slice,
+    [SSLD_OP_LAYER_NORM] = &ssld_op_layer_norm,
 };
 
 /* -- What operators ask of the plan ------------------------------------------------------------------------------- */
@@ -53,6 +62,7 @@ void ssld_tensor_set_planes(struct tensor *tensor, struct planes planes)
 {
     tensor->planes = planes;
     tensor->bytes = (size_t)ssld_planes_elements(&planes) * sizeof(float);
+    tensor->image_bytes = tensor->bytes / (size_t)planes.n;
 }
 
 struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value)
@@ -77,6 +87,21 @@ void ssld_plan_need(size_t *bytes, size_t needed)
 {
     if (*bytes < needed)
         *bytes = needed;
+}
+
+size_t ssld_plan_need_weights(struct ssld_plan *plan, int32_t segment, size_t bytes)
+{
+    size_t offset = plan->segments[segment].weights_bytes;
+    plan->segments[segment].weights_bytes += (bytes + 63) / 64 * 64;
+    ssld_plan_need(&plan->reordered_weights_bytes, plan->segments[segment].weights_bytes);
+    return offset;
+}
+
+struct planes ssld_planes_for(const struct planes *planes, int64_t images)
+{
+    struct planes chunk = *planes;
+    chunk.n = images;
+    return chunk;
 }
 
 /* -- The block width ---------------------------------------------------------------------------------------------- */
@@ -161,10 +186,28 @@ static bool node_wants_diff(const struct ssld_plan *plan, const struct ssld_node
     return false;
 }
 
-static ssld_status prepare_steps(struct ssld_plan *plan)
+/* Which diffs are wanted, and the order of work, which operators must know before they are prepared. */
+static ssld_status schedule_steps(struct ssld_plan *plan)
 {
     struct ssld_graph *graph = plan->graph;
     ssld_status status = plan_trains(plan) ? refuse_without_backward(plan) : SSLD_OK;
+    if (status)
+        return status;
+    for (int32_t i = 0; i < graph->node_count; i++) {
+        struct step *step = &plan->steps[i];
+        step->node = &graph->nodes[i];
+        step->op = ssld_engine_ops[step->node->kind];
+        ssld_step_dst(plan, step)->wants_diff = plan_trains(plan) && node_wants_diff(plan, step->node);
+    }
+    if (plan_trains(plan) && !plan->tensors[graph->output].wants_diff)
+        return ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s: the network has no parameter to train", graph->name);
+    return ssld_schedule_make(plan);
+}
+
+static ssld_status prepare_steps(struct ssld_plan *plan)
+{
+    struct ssld_graph *graph = plan->graph;
+    ssld_status status = SSLD_OK;
 
     /* A convolution reads one or three channels as they come, plain; others want blocks. */
     struct planes input = ssld_planes_of_value(plan, &graph->values[graph->input]);
@@ -174,136 +217,51 @@ static ssld_status prepare_steps(struct ssld_plan *plan)
     }
     ssld_tensor_set_planes(&plan->tensors[graph->input], input);
 
-    for (int32_t i = 0; !status && i < graph->node_count; i++) {
-        struct step *step = &plan->steps[i];
-        step->node = &graph->nodes[i];
-        step->op = ssld_engine_ops[step->node->kind];
-        ssld_step_dst(plan, step)->wants_diff = plan_trains(plan) && node_wants_diff(plan, step->node);
-        status = step->op->prepare(plan, step);
-    }
-    if (!status && plan_trains(plan) && !plan->tensors[graph->output].wants_diff)
-        status = ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s: the network has no parameter to train", graph->name);
+    for (int32_t i = 0; !status && i < graph->node_count; i++)
+        status = plan->steps[i].op->prepare(plan, &plan->steps[i]);
     return status;
 }
 
-/* -- Lifetimes ---------------------------------------------------------------------------------------------------- *
- *
- * Time 0 .. n-1 is the forward of each step, n .. 2n-1 the backward in reverse. An activation lives from its producer to
- * its last reader, which in training may be a backward; a diff from the backward of the value's last reader to that of its
- * producer. Block 2v is the data of value v, 2v + 1 its diff; behind them stand the steps' workspaces. */
+/* -- Memory ------------------------------------------------------------------------------------------------------- */
 
-static void live_until(struct lifetime *block, int32_t time)
+/* What one backward adds to others' diffs: a chunk of each of its inputs. */
+static void need_accumulators(struct ssld_plan *plan)
 {
-    if (block->last < time)
-        block->last = time;
-}
-
-static void find_lifetimes(struct ssld_plan *plan, struct lifetime *blocks)
-{
-    const struct ssld_graph *graph = plan->graph;
-    int32_t n = graph->node_count;
-    for (int32_t i = 0; i < n; i++) {
-        struct step *step = &plan->steps[i];
-        int32_t forward = i, backward = 2 * n - 1 - i;
-        bool active = ssld_step_dst(plan, step)->wants_diff;
-        struct lifetime *dst = &blocks[2 * step->node->output], *workspace = &blocks[2 * graph->value_count + i];
-        *dst = (struct lifetime){ .bytes = ssld_step_dst(plan, step)->bytes, .first = forward, .last = forward };
-        *workspace =
-            (struct lifetime){ .bytes = step->workspace_bytes, .first = forward, .last = active ? backward : forward };
-        if (active) {
-            dst[1] = (struct lifetime){ .bytes = dst->bytes, .first = n, .last = backward };
-            if (step->op->backward_reads & READS_DST)
-                live_until(dst, backward);
-        }
-        for (int32_t k = 0; k < step->node->input_count; k++) {
-            int32_t input = step->node->inputs[k];
-            if (input == SSLD_NO_VALUE || graph->values[input].role != SSLD_VALUE_ACTIVATION)
+    for (int32_t i = 0; i < plan->graph->node_count; i++) {
+        const struct step *step = &plan->steps[i];
+        for (int32_t k = 0; step->accumulate >> k; k++) {
+            if (!(step->accumulate >> k & 1))
                 continue;
-            live_until(&blocks[2 * input], active && (step->op->backward_reads & READS_SRC) ? backward : forward);
-            /* Readers come in order, so the last one visited has the earliest backward. */
-            if (plan->tensors[input].wants_diff)
-                blocks[2 * input + 1].first = backward;
+            ssld_plan_need(&plan->accumulator_bytes, ssld_step_src(plan, step, k)->image_bytes *
+                                                         (size_t)ssld_step_images(plan, step, true));
+            ssld_plan_need(&plan->accumulators, (size_t)k + 1);
         }
     }
-    live_until(&blocks[2 * graph->output], 2 * n); /* the caller reads the logits */
+    plan->accumulator_bytes = (plan->accumulator_bytes + 63) / 64 * 64;
 }
 
-/* The first backward to write a diff writes it, later ones add to it. */
-static void find_accumulations(struct ssld_plan *plan, bool *written)
-{
-    const struct ssld_graph *graph = plan->graph;
-    for (int32_t i = graph->node_count - 1; i >= 0; i--) {
-        struct step *step = &plan->steps[i];
-        if (!ssld_step_dst(plan, step)->wants_diff)
-            continue;
-        for (int32_t k = 0; k < step->node->input_count; k++) {
-            int32_t input = step->node->inputs[k];
-            if (input == SSLD_NO_VALUE || !plan->tensors[input].wants_diff)
-                continue;
-            if (written[input]) {
-                step->accumulate |= (uint8_t)(1u << k);
-                ssld_plan_need(&plan->accumulator_bytes, plan->tensors[input].bytes);
-            }
-            written[input] = true;
-        }
-    }
-}
-
-static ssld_status place_tensors(struct ssld_plan *plan)
-{
-    const struct ssld_graph *graph = plan->graph;
-    ssld_status status = SSLD_OK;
-    int32_t count = 2 * graph->value_count + graph->node_count;
-    struct lifetime *blocks = ssld_alloc_zero(plan->context, (size_t)count, sizeof *blocks);
-    int32_t *order = ssld_alloc_zero(plan->context, (size_t)count, sizeof *order);
-    bool *written = ssld_alloc_zero(plan->context, (size_t)graph->value_count, sizeof *written);
-    if (!blocks || !order || !written) {
-        status = ssld_fail_memory(plan->context, "the memory plan", (size_t)count * sizeof *blocks);
-        goto done;
-    }
-    blocks[2 * graph->input].bytes = plan->tensors[graph->input].bytes;
-    find_accumulations(plan, written);
-    find_lifetimes(plan, blocks);
-    plan->arena_bytes = ssld_arena_place(blocks, count, order);
-    plan->arena = ssld_alloc(plan->context, plan->arena_bytes);
-    if (!plan->arena) {
-        status = ssld_fail_memory(plan->context, "activations; a smaller batch needs less", plan->arena_bytes);
-        goto done;
-    }
-    memset(plan->arena, 0, plan->arena_bytes);
-    for (int32_t v = 0; v < graph->value_count; v++) {
-        struct tensor *tensor = &plan->tensors[v];
-        if (blocks[2 * v].bytes)
-            tensor->data = (float *)(plan->arena + blocks[2 * v].offset);
-        if (tensor->wants_diff)
-            tensor->diff = (float *)(plan->arena + blocks[2 * v + 1].offset);
-        if (tensor->parameter >= 0) {
-            tensor->data = plan->parameters[tensor->parameter].visible.value;
-            tensor->diff = plan->parameters[tensor->parameter].visible.diff;
-        }
-    }
-    for (int32_t i = 0; i < graph->node_count; i++)
-        if (plan->steps[i].workspace_bytes)
-            plan->steps[i].workspace = (float *)(plan->arena + blocks[2 * graph->value_count + i].offset);
-done:
-    ssld_free(plan->context, blocks);
-    ssld_free(plan->context, order);
-    ssld_free(plan->context, written);
-    return status;
-}
-
+/* Buffers that steps use one after the other. */
 static ssld_status allocate_shared(struct ssld_plan *plan)
 {
-    plan->accumulator_bytes = (plan->accumulator_bytes + 63) / 64 * 64;
-    plan->scratchpad = ssld_alloc(plan->context, plan->scratchpad_bytes);
-    plan->reordered = ssld_alloc(plan->context, plan->reordered_bytes);
-    plan->partial = ssld_alloc(plan->context, plan->partial_bytes);
-    plan->accumulator = ssld_alloc(plan->context, 2 * plan->accumulator_bytes);
-    if (plan->scratchpad && plan->reordered && plan->partial && plan->accumulator)
-        return SSLD_OK;
-    return ssld_fail_memory(plan->context, "a plan's working buffers",
-                            plan->scratchpad_bytes + plan->reordered_bytes + plan->partial_bytes +
-                                2 * plan->accumulator_bytes);
+    need_accumulators(plan);
+    const struct {
+        char **buffer;
+        size_t bytes;
+    } buffers[] = {
+        { &plan->scratchpad, plan->scratchpad_bytes },
+        { &plan->reordered_weights, plan->reordered_weights_bytes },
+        { &plan->reordered_diff, plan->reordered_diff_bytes },
+        { &plan->diff_part, plan->diff_part_bytes },
+        { &plan->bias_part, plan->bias_part_bytes },
+        { &plan->partial, plan->partial_bytes },
+        { &plan->accumulator, plan->accumulators * plan->accumulator_bytes },
+    };
+    for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
+        *buffers[i].buffer = ssld_alloc(plan->context, buffers[i].bytes);
+        if (!*buffers[i].buffer)
+            return ssld_fail_memory(plan->context, "a plan's working buffers", buffers[i].bytes);
+    }
+    return SSLD_OK;
 }
 
 /* -- The plan ----------------------------------------------------------------------------------------------------- */
@@ -331,11 +289,13 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
     for (size_t v = 0; v < values; v++)
         plan->tensors[v].parameter = -1;
 
-    status = prepare_steps(plan);
+    status = schedule_steps(plan);
+    if (!status)
+        status = prepare_steps(plan);
     if (!status)
         status = ssld_parameters_allocate(plan);
     if (!status)
-        status = place_tensors(plan);
+        status = ssld_memory_make(plan);
     if (!status)
         status = allocate_shared(plan);
     if (!status)
@@ -369,8 +329,9 @@ ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *gra
         ssld_plan_destroy(made);
         return status;
     }
-    ssld_log(context, SSLD_LOG_INFO, "%s: batch %d, blocks of %d channels, %.1f MB of activations, %d threads",
-             graph->name, options->batch, (int)made->block, (double)made->arena_bytes / 1e6, made->options.threads);
+    ssld_log(context, SSLD_LOG_INFO, "%s: batch %d, blocks of %d channels, %d segments, %.1f MB of activations, %.1f MB in chunks, %d threads",
+             graph->name, options->batch, (int)made->block, made->segment_count, (double)made->arena_bytes / 1e6,
+             (double)made->chunk_arena_bytes / 1e6, made->options.threads);
     *plan = made;
     return SSLD_OK;
 }
@@ -392,9 +353,12 @@ void ssld_plan_destroy(struct ssld_plan *plan)
     ssld_free(context, plan->steps);
     ssld_free(context, plan->tensors);
     ssld_free(context, plan->parameters);
-    ssld_free(context, plan->arena);
+    ssld_memory_release(plan);
     ssld_free(context, plan->scratchpad);
-    ssld_free(context, plan->reordered);
+    ssld_free(context, plan->reordered_weights);
+    ssld_free(context, plan->reordered_diff);
+    ssld_free(context, plan->diff_part);
+    ssld_free(context, plan->bias_part);
     ssld_free(context, plan->partial);
     ssld_free(context, plan->accumulator);
     ssld_graph_destroy(plan->graph);

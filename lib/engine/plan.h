@@ -18,11 +18,14 @@ struct planes {
     int64_t b;
 };
 
+/* While a step runs, planes.n, bytes, data and diff are those of the chunk of images at hand. */
 struct tensor {
-    struct planes planes;     /* (N, F): blocks = F, h = w = b = 1 */
-    size_t        bytes;
-    float        *data;       /* in the arena; parameters: their value */
-    float        *diff;       /* in the arena; NULL if nobody wants it */
+    struct planes planes;      /* (N, F): blocks = F, h = w = b = 1 */
+    int32_t       type;        /* ELEMENT_x of data and diff; ... */
+    size_t        image_bytes; /* of one image */
+    size_t        bytes;       /* of planes.n images */
+    float        *data;        /* in the arena; parameters: their value */
+    float        *diff;        /* in the arena; NULL if nobody wants it */
     int32_t       parameter;  /* index into plan->parameters, or -1 */
     bool          wants_diff; /* a parameter stands before it */
 };
@@ -46,8 +49,44 @@ struct step {
     const struct engine_op *op;
     void                   *state;           /* the operator's own, freed by its release */
     float                  *workspace;       /* in the arena, from forward to backward */
-    size_t                  workspace_bytes; /* asked for in prepare */
-    uint8_t                 accumulate;      /* bit i: diff of input i has an earlier part, ours is added to it */
+    size_t                  workspace_bytes; /* of one image, asked for in prepare */
+    uint32_t                accumulate;      /* bit i: diff of input i has an earlier part, ours is added to it */
+    int32_t                 forward_segment, backward_segment; /* where it runs; -1: nowhere, or wherever it is needed */
+};
+
+/* -- The schedule: segments of actions, each segment run chunk by chunk (schedule.c) --------------------------------- */
+
+enum action_kind {
+    ACTION_FORWARD,
+    ACTION_OBSERVE,      /* batch norm: take a chunk's moments */
+    ACTION_BACKWARD,
+    ACTION_OBSERVE_DIFF, /* batch norm: take a chunk's sums of diffs */
+};
+
+struct action {
+    int32_t step;
+    int32_t kind;
+    double  seconds; /* spent while the plan was profiled */
+};
+
+/* An action reads or writes what `id` names: 2v data of value v, 2v + 1 its diff, 2 * value_count + i workspace of step i. */
+struct access {
+    int32_t id, action;
+};
+
+struct segment {
+    int32_t first, count;             /* actions */
+    int32_t images;                   /* in a chunk; divides the batch */
+    size_t  weights_bytes;            /* of reordered weights, so far */
+    int32_t first_place, place_count;
+};
+
+/* Where a segment finds what `id` names. A stride of 0: in a buffer of one chunk, which the next chunk overwrites. */
+struct place {
+    int32_t id;
+    int32_t first, last; /* actions, for the arena */
+    char   *base;
+    size_t  stride;      /* bytes from one image to the next */
 };
 
 /* What backward reads, which decides how long tensors live. */
@@ -57,13 +96,21 @@ struct step {
 struct engine_op {
     int32_t kind; /* enum ssld_op_kind */
     uint8_t backward_reads;
+    bool    cheap; /* forward costs a pass over memory or less: better done again in cache than stored (never a oneDNN call) */
     /* Give the output its planes, create primitives, declare parameters, ask for workspace. */
     ssld_status (*prepare)(struct ssld_plan *plan, struct step *step);
     /* All memory has its place now: create what needs addresses. NULL: nothing does. */
     ssld_status (*bind)(struct ssld_plan *plan, struct step *step);
     ssld_status (*forward)(struct ssld_plan *plan, struct step *step);
-    /* Write every ssld_step_diff_src() that is not NULL, and the diffs of parameters. NULL: no backward. */
+    /* Write every ssld_step_diff_src() that is not NULL; write the diffs of parameters if plan->fresh_diffs, else add to
+     * them. NULL: no backward. */
     ssld_status (*backward)(struct ssld_plan *plan, struct step *step);
+    /* Batch norm only: a chunk's part of what all images decide together, and the end of it. The output of `observed` is
+     * needed by forward, that of `diff_observed` by backward. */
+    ssld_status (*observe)(struct ssld_plan *plan, struct step *step);
+    void (*observed)(struct ssld_plan *plan, struct step *step);
+    ssld_status (*observe_diff)(struct ssld_plan *plan, struct step *step);
+    void (*diff_observed)(struct ssld_plan *plan, struct step *step);
     void (*release)(struct ssld_plan *plan, struct step *step); /* NULL: state needs no more than ssld_free */
 };
 
@@ -71,7 +118,8 @@ extern const struct engine_op *const ssld_engine_ops[SSLD_OP_KINDS];
 extern const struct engine_op ssld_op_convolution, ssld_op_inner_product, ssld_op_batch_norm, ssld_op_relu, ssld_op_clip,
     ssld_op_hard_swish, ssld_op_hard_sigmoid, ssld_op_sigmoid, ssld_op_max_pool, ssld_op_average_pool,
     ssld_op_global_average_pool, ssld_op_add, ssld_op_mul, ssld_op_scale, ssld_op_flatten, ssld_op_dropout,
-    ssld_op_identity;
+    ssld_op_identity, ssld_op_leaky_relu, ssld_op_prelu, ssld_op_silu, ssld_op_gelu, ssld_op_gelu_tanh, ssld_op_tanh,
+    ssld_op_concat, ssld_op_slice, ssld_op_layer_norm;
 
 struct ssld_plan {
     ssld_context            *context;
@@ -84,18 +132,38 @@ struct ssld_plan {
     struct step             *steps;   /* one for each node of graph */
     struct parameter        *parameters;
     int32_t                  parameter_count;
-    char                    *arena;
+    struct segment          *segments;    /* forward's, then backward's */
+    int32_t                  segment_count, forward_segments;
+    struct action           *actions;
+    struct access           *accesses;
+    struct place            *places;
+    int32_t                  action_count, access_count;
+    bool                    *again;       /* of each value: made again wherever it is read, never stored */
+    char                    *arena;       /* what more than one segment needs, the whole batch of it */
     size_t                   arena_bytes;
+    float                   *pixels, *logits, *diff_logits; /* whole, in the arena */
+    char                    *chunk_arena; /* what one segment needs, a chunk of it: stays in cache */
+    size_t                   chunk_arena_bytes;
     char                    *values;     /* all parameters' values, then all diffs */
     char                    *scratchpad; /* oneDNN's, shared by all primitives */
     size_t                   scratchpad_bytes;
-    float                   *reordered;  /* weights on their way between two layouts, shared */
-    size_t                   reordered_bytes;
-    float                   *partial;    /* a kernel's partial sums, shared */
+    char                    *reordered_weights; /* as backward data wants them: a segment's, for all its chunks */
+    size_t                   reordered_weights_bytes;
+    char                    *reordered_diff; /* diff weights as backward weights gives them, shared */
+    size_t                   reordered_diff_bytes;
+    char                    *diff_part, *bias_part; /* a chunk's part of a parameter's diff, shared */
+    size_t                   diff_part_bytes, bias_part_bytes;
+    char                    *partial;    /* a kernel's partial sums, shared */
     size_t                   partial_bytes;
-    char                    *accumulator; /* diffs added to an earlier part: one for each of two inputs */
+    char                    *accumulator; /* diffs added to an earlier part: a buffer for each input of a step */
+    size_t                   accumulators;
     size_t                   accumulator_bytes; /* of one */
     uint64_t                 step;       /* of the last forward: dropout's */
+    int64_t                  chunk_first; /* image that the chunk at hand begins with */
+    int32_t                  chunk;       /* its number */
+    bool                     fresh_diffs; /* no diff of a parameter has an earlier part */
+    int32_t                  suspect;    /* step looked at last for values that are not finite */
+    bool                     profiled;
     bool                     ready;      /* a forward has run: backward may */
 };
 
@@ -108,12 +176,13 @@ static inline bool plan_trains(const struct ssld_plan *plan)
 
 struct tensor *ssld_step_src(struct ssld_plan *plan, const struct step *step, int32_t input);
 struct tensor *ssld_step_dst(struct ssld_plan *plan, const struct step *step);
-/* Where backward writes the diff of input `input`: NULL if nobody wants it. */
+/* Where backward writes the diff of input `input` of the chunk at hand: NULL if nobody wants it. */
 float *ssld_step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input);
 
-/* The output gets the planes; its size follows. */
+/* In prepare: the output gets the planes (of the whole batch); its size follows. */
 void          ssld_tensor_set_planes(struct tensor *tensor, struct planes planes);
 struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value); /* in plan->block */
+struct planes ssld_planes_for(const struct planes *planes, int64_t images); /* the same of so many images */
 int64_t       ssld_planes_elements(const struct planes *planes); /* padding included */
 /* A oneDNN descriptor of such a tensor: (N, C, H, W), or (N, F) with `flat`. */
 ssld_status   ssld_planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md);
@@ -128,35 +197,69 @@ struct ssld_parameter *ssld_step_parameter(struct ssld_plan *plan, const struct 
 
 /* Say in prepare how much of a shared buffer an operator will use. */
 void ssld_plan_need(size_t *bytes, size_t needed);
+/* Weights in another layout, kept while a segment runs: where in plan->reordered_weights. */
+size_t ssld_plan_need_weights(struct ssld_plan *plan, int32_t segment, size_t bytes);
 
 /* SSLD_BACKEND with the operator, the node and the direction: "Conv 'conv1', backward data: oneDNN ... answered ...". */
 ssld_status ssld_step_fail(struct ssld_plan *plan, const struct step *step, dnnl_status_t status, const char *direction);
 
-/* -- Calls: a oneDNN primitive with its arguments bound to the arena ------------------------------------------------ */
+/* -- Calls: a oneDNN primitive with its arguments bound to where each chunk stands ----------------------------------- */
 
 #define CALL_MOST_ARGUMENTS 6
 
 struct call {
     struct ssld_primitive primitive;
     int32_t               count;
-    dnnl_exec_arg_t       arguments[CALL_MOST_ARGUMENTS];
+    int32_t               identifiers[CALL_MOST_ARGUMENTS]; /* DNNL_ARG_x */
+    int32_t               copies[CALL_MOST_ARGUMENTS];      /* one for each chunk, or one for all */
+    dnnl_memory_t        *memories[CALL_MOST_ARGUMENTS];
+    double                seconds; /* spent while the plan was profiled */
 };
+
+/* Something at one address, or with an address for each chunk. */
+struct operand {
+    char   *base;
+    size_t  stride; /* bytes from one chunk to the next; 0: one address */
+    int32_t chunks;
+};
+
+struct operand ssld_operand_at(void *address);
+/* What a segment reads or writes under `id`; base is NULL if it does neither. */
+struct operand ssld_operand_of(const struct ssld_plan *plan, int32_t segment, int32_t id);
+struct operand ssld_operand_src(const struct ssld_plan *plan, const struct step *step, bool backward, int32_t input);
+struct operand ssld_operand_dst(const struct ssld_plan *plan, const struct step *step);
+struct operand ssld_operand_diff_dst(const struct ssld_plan *plan, const struct step *step);
+struct operand ssld_operand_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input);
+struct operand ssld_operand_workspace(const struct ssld_plan *plan, const struct step *step, bool backward);
+
+/* Images in a chunk of a step's forward or backward. */
+int64_t ssld_step_images(const struct ssld_plan *plan, const struct step *step, bool backward);
 
 /* In prepare, once the primitive is made: its scratchpad is counted. */
 void        ssld_call_made(struct ssld_plan *plan, const struct call *call);
-/* In bind: argument DNNL_ARG_x, described by the primitive's own answer to (what, index), is at `handle`. */
+/* In bind: argument DNNL_ARG_x, described by the primitive's own answer to (what, index), is at `operand`. */
 ssld_status ssld_call_bind(struct ssld_plan *plan, struct call *call, int argument, dnnl_query_t what, int index,
-                           float *handle);
+                           struct operand operand);
 /* In bind, last: the scratchpad. */
 ssld_status ssld_call_bind_scratchpad(struct ssld_plan *plan, struct call *call);
-ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, const struct call *call,
+ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, struct call *call,
                           const char *direction);
-void        ssld_call_release(struct call *call);
+void        ssld_call_release(struct ssld_plan *plan, struct call *call);
+
+/* -- Making a plan, in this order ----------------------------------------------------------------------------------- */
+
+/* Segments, actions and what they touch, from the graph alone. */
+ssld_status ssld_schedule_make(struct ssld_plan *plan);
+/* Once operators are prepared: arenas, and the place of everything in them. */
+ssld_status ssld_memory_make(struct ssld_plan *plan);
+void        ssld_memory_release(struct ssld_plan *plan);
 
 /* In the order of a plan's making: memory for all parameters, then their values from the graph. */
 ssld_status ssld_parameters_allocate(struct ssld_plan *plan);
 ssld_status ssld_parameters_load(struct ssld_plan *plan);
 void        ssld_parameters_release(struct ssld_plan *plan);
+
+double ssld_seconds(void); /* of a clock that only goes forward */
 
 /* -- Threads ------------------------------------------------------------------------------------------------------ */
 

@@ -12,6 +12,8 @@ struct weighted {
     struct call backward_weights; /* no primitive: a kernel of ours */
     struct call reorder_weights;  /* to what backward data wants; no primitive: it is the parameter's layout */
     struct call reorder_diff;     /* from what backward weights gives; likewise */
+    size_t      weights_count;    /* floats of the parameter, blocks filled up with zeros */
+    size_t      weights_offset;   /* in the segment's reordered weights */
 };
 
 /* What the primitives are made from. */
@@ -28,14 +30,14 @@ void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_d
  * is the plan's from then on. */
 ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
                                          struct weighted_descriptors *d);
-/* In prepare, once backward is made too. */
+/* In prepare, once backward is made too. Reordered weights stay for all chunks of the segment. */
 ssld_status ssld_weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step,
                                                   struct weighted *calls);
 ssld_status ssld_weighted_prepare_reorder_diff(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
 
 /* Inputs of the step: 0 src, 1 weights, 2 bias (may be left out). */
 ssld_status ssld_weighted_bind(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
-ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *step, const struct weighted *calls);
-void        ssld_weighted_release(struct weighted *calls);
+ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
+void        ssld_weighted_release(struct ssld_plan *plan, struct weighted *calls);
 
 #endif

@@ -43,6 +43,39 @@ static void depthwise_with_bias(struct net *net)
     int32_t channels = (int32_t)net_dims(net)[1];
     net_conv(net, channels, window(3, 1, 1, 1), channels, true);
 }
+static void conv_even_kernel_uneven_strides(struct net *net)
+{
+    net_conv(net, 12, (struct ssld_window){ { 2, 4 }, { 3, 2 }, { 2, 1 }, { 2, 0, 1, 3 } }, 1, true);
+}
+static void conv_grouped_stride_2_uneven_pads(struct net *net)
+{
+    net_conv(net, 20, (struct ssld_window){ { 3, 3 }, { 2, 2 }, { 1, 1 }, { 0, 1, 1, 0 } }, 5, false);
+}
+static void conv_grouped_in_whole_blocks(struct net *net)
+{
+    net_conv3(net, 32);
+    net_conv(net, 64, window(3, 1, 2, 2), 2, false);
+}
+static void conv_grouped_within_blocks(struct net *net)
+{
+    net_conv3(net, 32);
+    net_conv(net, 32, window(3, 2, 1, 1), 8, false);
+}
+static void depthwise_uneven_pads(struct net *net)
+{
+    int32_t channels = (int32_t)net_dims(net)[1];
+    net_conv(net, channels, (struct ssld_window){ { 3, 5 }, { 2, 1 }, { 1, 1 }, { 0, 1, 1, 3 } }, channels, false);
+}
+static void depthwise_times_2(struct net *net)
+{
+    int32_t channels = (int32_t)net_dims(net)[1];
+    net_conv(net, 2 * channels, window(3, 1, 1, 1), channels, false);
+}
+static void depthwise_times_2_bias_stride_2(struct net *net)
+{
+    net_conv3(net, 16);
+    net_conv(net, 32, window(3, 2, 1, 1), 16, true);
+}
 static void batch_norm_alone(struct net *net) { net_batch_norm(net); }
 static void batch_norm_then(struct net *net, int32_t activation)
 {
@@ -73,6 +106,19 @@ static void max_pool_ceil(struct net *net) { pool(net, SSLD_OP_MAX_POOL, window(
 static void average_pool_ceil(struct net *net) { pool(net, SSLD_OP_AVERAGE_POOL, window(2, 2, 1, 0), 1, 0); }
 static void average_pool_with_padding(struct net *net) { pool(net, SSLD_OP_AVERAGE_POOL, window(3, 1, 1, 1), 0, 1); }
 static void average_pool_without_padding(struct net *net) { pool(net, SSLD_OP_AVERAGE_POOL, window(3, 2, 1, 1), 0, 0); }
+static void max_pool_padded_ceil(struct net *net) { pool(net, SSLD_OP_MAX_POOL, window(3, 2, 1, 1), 1, 0); }
+static void max_pool_uneven(struct net *net)
+{
+    pool(net, SSLD_OP_MAX_POOL, (struct ssld_window){ { 3, 2 }, { 1, 2 }, { 2, 1 }, { 1, 0, 0, 1 } }, 0, 0);
+}
+static void average_pool_3x3(struct net *net) { pool(net, SSLD_OP_AVERAGE_POOL, window(3, 1, 1, 1), 0, 0); }
+static void average_pool_padded_ceil(struct net *net) { pool(net, SSLD_OP_AVERAGE_POOL, window(3, 2, 1, 1), 1, 0); }
+static void average_pool_same(struct net *net)
+{
+    struct ssld_window of = window(2, 2, 1, 0);
+    ssld_window_pad_same(&of, net_dims(net) + 2, true);
+    pool(net, SSLD_OP_AVERAGE_POOL, of, 0, 0);
+}
 static void global_average_pool(struct net *net) { net_unary(net, SSLD_OP_GLOBAL_AVERAGE_POOL); }
 static void scale(struct net *net)
 {
@@ -124,6 +170,122 @@ static void gemm_twice(struct net *net)
     net_unary(net, SSLD_OP_SIGMOID);
 }
 
+static void leaky_relu(struct net *net) { net_unary(net, SSLD_OP_LEAKY_RELU); }
+static void silu(struct net *net) { net_unary(net, SSLD_OP_SILU); }
+static void gelu(struct net *net) { net_unary(net, SSLD_OP_GELU); }
+static void gelu_tanh(struct net *net) { net_unary(net, SSLD_OP_GELU_TANH); }
+static void tangent(struct net *net) { net_unary(net, SSLD_OP_TANH); }
+static void batch_norm_leaky_relu(struct net *net) { batch_norm_then(net, SSLD_OP_LEAKY_RELU); }
+static void batch_norm_silu(struct net *net) { batch_norm_then(net, SSLD_OP_SILU); }
+static void batch_norm_gelu(struct net *net) { batch_norm_then(net, SSLD_OP_GELU); }
+static void batch_norm_gelu_tanh(struct net *net) { batch_norm_then(net, SSLD_OP_GELU_TANH); }
+static void batch_norm_tanh(struct net *net) { batch_norm_then(net, SSLD_OP_TANH); }
+static void prelu_of(struct net *net, int64_t slopes)
+{
+    int32_t inputs[2] = { net->value, net_constant(net, SSLD_VALUE_PARAMETER, 1, &slopes, 0.5, 0) };
+    net_node(net, SSLD_OP_PRELU, 2, inputs, NULL);
+}
+static void prelu_by_channel(struct net *net) { prelu_of(net, net_dims(net)[1]); }
+static void prelu_one_slope(struct net *net) { prelu_of(net, 1); }
+static void prelu_of_features(struct net *net)
+{
+    net_finish(net);
+    prelu_of(net, CLASSES);
+}
+static void layer_norm_of(struct net *net, bool shifted)
+{
+    int64_t channels = net_dims(net)[1];
+    int32_t inputs[3] = { net->value, net_constant(net, SSLD_VALUE_PARAMETER, 1, &channels, 0.5, 1), SSLD_NO_VALUE };
+    if (shifted)
+        inputs[2] = net_constant(net, SSLD_VALUE_PARAMETER, 1, &channels, 0.5, 0);
+    net_node(net, SSLD_OP_LAYER_NORM, shifted ? 3 : 2, inputs, NULL);
+}
+static void layer_norm(struct net *net) { layer_norm_of(net, true); }
+static void layer_norm_without_shift(struct net *net) { layer_norm_of(net, false); }
+static void layer_norm_of_three_blocks(struct net *net)
+{
+    net_conv3(net, 40);
+    layer_norm_of(net, true);
+}
+static void layer_norm_of_features(struct net *net)
+{
+    net_unary(net, SSLD_OP_FLATTEN);
+    layer_norm_of(net, true);
+}
+static void layer_norm_of_32_features(struct net *net)
+{
+    net_conv3(net, 32);
+    net_unary(net, SSLD_OP_GLOBAL_AVERAGE_POOL);
+    net_unary(net, SSLD_OP_FLATTEN);
+    layer_norm_of(net, true);
+}
+static void concat_of(struct net *net, int count, const int64_t *channels)
+{
+    int32_t x = net->value, inputs[SSLD_MOST_INPUTS];
+    for (int i = 0; i < count; i++) {
+        net->value = x;
+        inputs[i] = channels[i] ? net_conv3(net, channels[i]) : x;
+    }
+    net_node(net, SSLD_OP_CONCAT, count, inputs, NULL);
+}
+static void concat_of_whole_blocks(struct net *net) { concat_of(net, 3, (int64_t[]){ 16, 32, 5 }); }
+static void concat_of_parts_of_blocks(struct net *net) { concat_of(net, 4, (int64_t[]){ 3, 20, 1, 9 }); }
+static void concat_of_readers_and_itself(struct net *net) { concat_of(net, 4, (int64_t[]){ 0, 7, 0, 0 }); }
+static void concat_dense(struct net *net) /* each layer reads all before it, as DenseNet's do */
+{
+    int32_t all[5] = { net->value };
+    for (int i = 1; i < 5; i++) {
+        net_node(net, SSLD_OP_CONCAT, i, all, NULL);
+        all[i] = net_conv3(net, 4);
+    }
+    net_node(net, SSLD_OP_CONCAT, 5, all, NULL);
+}
+static void concat_of_features(struct net *net)
+{
+    int32_t flat = net_unary(net, SSLD_OP_FLATTEN), act = net_unary(net, SSLD_OP_TANH);
+    net_binary(net, SSLD_OP_CONCAT, flat, act);
+}
+static int32_t slice_of(struct net *net, int32_t src, int32_t begin, int32_t end)
+{
+    struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_SLICE);
+    attributes.begin = begin;
+    attributes.end = end;
+    return net_node(net, SSLD_OP_SLICE, 1, &src, &attributes);
+}
+static void slice(struct net *net) { slice_of(net, net->value, 3, 9); }
+static void slice_of_features(struct net *net) { slice_of(net, net_unary(net, SSLD_OP_FLATTEN), 100, 400); }
+static void split_and_merge(struct net *net) /* Res2Net's way: parts of 10 channels, the second sees the first */
+{
+    int32_t x = net_conv3(net, 40), parts[4];
+    for (int i = 0; i < 4; i++) {
+        parts[i] = slice_of(net, x, 10 * i, 10 * i + 10);
+        if (i == 1)
+            net_binary(net, SSLD_OP_ADD, parts[1], parts[0]);
+        if (i < 3)
+            parts[i] = net_conv3(net, 10);
+    }
+    net_node(net, SSLD_OP_CONCAT, 4, parts, NULL);
+}
+static void shuffle_halves(struct net *net)
+{
+    int32_t x = net_conv3(net, 32), a = slice_of(net, x, 0, 16), b = slice_of(net, x, 16, 32);
+    net_binary(net, SSLD_OP_CONCAT, b, a);
+}
+static void mul_by_channel_first(struct net *net)
+{
+    int32_t x = net->value;
+    net_unary(net, SSLD_OP_GLOBAL_AVERAGE_POOL);
+    int32_t gate = net_unary(net, SSLD_OP_SIGMOID);
+    net_binary(net, SSLD_OP_MUL, gate, x);
+}
+static void mul_by_position(struct net *net)
+{
+    int32_t x = net_conv3(net, 35);
+    net_conv3(net, 1);
+    int32_t gate = net_unary(net, SSLD_OP_SIGMOID);
+    net_binary(net, SSLD_OP_MUL, gate, x);
+}
+
 #define CASE(name) { #name, name }
 static const struct {
     const char *name;
@@ -137,6 +299,17 @@ static const struct {
     CASE(average_pool_ceil), CASE(average_pool_with_padding), CASE(average_pool_without_padding), CASE(global_average_pool),
     CASE(scale), CASE(add_two_branches), CASE(add_relu), CASE(add_hard_swish), CASE(add_value_to_itself),
     CASE(value_with_three_readers), CASE(mul_same_shape), CASE(squeeze_and_excite), CASE(gemm_twice),
+    CASE(conv_even_kernel_uneven_strides), CASE(conv_grouped_stride_2_uneven_pads), CASE(conv_grouped_in_whole_blocks),
+    CASE(conv_grouped_within_blocks), CASE(depthwise_uneven_pads), CASE(depthwise_times_2),
+    CASE(depthwise_times_2_bias_stride_2), CASE(max_pool_padded_ceil), CASE(max_pool_uneven), CASE(average_pool_3x3),
+    CASE(average_pool_padded_ceil), CASE(average_pool_same), CASE(leaky_relu), CASE(silu), CASE(gelu), CASE(gelu_tanh),
+    CASE(tangent), CASE(batch_norm_leaky_relu), CASE(batch_norm_silu), CASE(batch_norm_gelu),
+    CASE(batch_norm_gelu_tanh), CASE(batch_norm_tanh), CASE(prelu_by_channel), CASE(prelu_one_slope),
+    CASE(prelu_of_features), CASE(layer_norm), CASE(layer_norm_without_shift), CASE(layer_norm_of_three_blocks),
+    CASE(layer_norm_of_features), CASE(layer_norm_of_32_features), CASE(concat_of_whole_blocks),
+    CASE(concat_of_parts_of_blocks), CASE(concat_of_readers_and_itself), CASE(concat_dense), CASE(concat_of_features),
+    CASE(slice), CASE(slice_of_features), CASE(split_and_merge), CASE(shuffle_halves), CASE(mul_by_channel_first),
+    CASE(mul_by_position),
 };
 #define CASES ((int)(sizeof cases / sizeof cases[0]))
 
@@ -243,7 +416,7 @@ static void check_backward(struct net *net, const float *pixels, int32_t block, 
     for (int i = 0; i < BATCH * CLASSES; i++)
         diff_logits[i] = grid(5000000 + (uint64_t)i, 1);
     CHECK_OK(net->context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
-    CHECK_OK(net->context, ssld_plan_backward(plan, diff_logits));
+    CHECK_OK(net->context, ssld_plan_backward(plan, diff_logits, false));
     for (int32_t i = 0; i < ssld_plan_parameter_count(plan); i++)
         if (ssld_plan_parameter(plan, i)->diff)
             check_parameter(net, plan, i, pixels, diff_logits, name);
@@ -298,7 +471,7 @@ static void seen_pixels(struct ssld_plan *plan, const float *pixels, uint64_t st
     float diff_logits[CLASSES] = { 1 };
     ssld_context *context = NULL;
     CHECK(ssld_plan_forward(plan, pixels, 1, step, &logits) == SSLD_OK, "forward");
-    CHECK(ssld_plan_backward(plan, diff_logits) == SSLD_OK, "backward");
+    CHECK(ssld_plan_backward(plan, diff_logits, false) == SSLD_OK, "backward");
     for (int32_t i = 0; i < ssld_plan_parameter_count(plan); i++) {
         const struct ssld_parameter *parameter = ssld_plan_parameter(plan, i);
         float plain[CLASSES * 1024];

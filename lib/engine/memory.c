@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* memory.c - where everything stands: whole tensors in one arena shared by lifetime, chunks of them in a small one. */
+#include "engine/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+/* -- What lives where and when ------------------------------------------------------------------------------------ */
+
+/* Which segments touch an id first and last. */
+struct span {
+    int32_t first, last;
+};
+
+static struct span *find_spans(struct ssld_plan *plan, int32_t ids)
+{
+    struct span *spans = ssld_alloc(plan->context, (size_t)ids * sizeof *spans);
+    int32_t access = 0;
+    if (!spans)
+        return NULL;
+    for (int32_t id = 0; id < ids; id++)
+        spans[id] = (struct span){ -1, -1 };
+    for (int32_t s = 0; s < plan->segment_count; s++) {
+        int32_t end = plan->segments[s].first + plan->segments[s].count;
+        for (; access < plan->access_count && plan->accesses[access].action < end; access++) {
+            struct span *span = &spans[plan->accesses[access].id];
+            if (span->first < 0)
+                span->first = s;
+            span->last = s;
+        }
+    }
+    /* The caller writes pixels before and reads logits after; a second look at a forward that failed needs the pixels. */
+    const struct ssld_graph *graph = plan->graph;
+    spans[2 * graph->input] = (struct span){ 0, plan->segment_count };
+    spans[2 * graph->output].last = plan->segment_count;
+    if (plan_trains(plan))
+        spans[2 * graph->output + 1].first = plan->forward_segments - 1;
+    return spans;
+}
+
+static bool is_whole(const struct ssld_plan *plan, const struct span *spans, int32_t id)
+{
+    int32_t values = 2 * plan->graph->value_count;
+    bool again = id < values && id % 2 == 0 && plan->again[id / 2];
+    return !again && spans[id].first < spans[id].last;
+}
+
+static size_t image_bytes(const struct ssld_plan *plan, int32_t id)
+{
+    int32_t values = 2 * plan->graph->value_count;
+    return id < values ? plan->tensors[id / 2].image_bytes : plan->steps[id - values].workspace_bytes;
+}
+
+/* -- Places: one for each id that a segment touches --------------------------------------------------------------- */
+
+static ssld_status list_places(struct ssld_plan *plan, int32_t ids)
+{
+    int32_t access = 0, count = 0;
+    int32_t *latest = ssld_alloc(plan->context, (size_t)ids * sizeof *latest);
+    plan->places = ssld_alloc_zero(plan->context, (size_t)plan->access_count + 1, sizeof *plan->places);
+    if (!latest || !plan->places) {
+        ssld_free(plan->context, latest);
+        return ssld_fail_memory(plan->context, "the memory plan", (size_t)plan->access_count * sizeof *plan->places);
+    }
+    for (int32_t id = 0; id < ids; id++)
+        latest[id] = -1;
+    for (int32_t s = 0; s < plan->segment_count; s++) {
+        struct segment *segment = &plan->segments[s];
+        segment->first_place = count;
+        for (; access < plan->access_count && plan->accesses[access].action < segment->first + segment->count; access++) {
+            const struct access *at = &plan->accesses[access];
+            if (!image_bytes(plan, at->id))
+                continue;
+            if (latest[at->id] < segment->first_place) {
+                latest[at->id] = count;
+                plan->places[count++] = (struct place){ .id = at->id, .first = at->action };
+            }
+            plan->places[latest[at->id]].last = at->action;
+        }
+        segment->place_count = count - segment->first_place;
+    }
+    ssld_free(plan->context, latest);
+    return SSLD_OK;
+}
+
+/* Chunks: each segment has the small arena to itself. `offsets` receives one for each place. */
+static void place_chunks(struct ssld_plan *plan, const struct span *spans, struct lifetime *blocks, int32_t *order,
+                         size_t *offsets)
+{
+    for (int32_t s = 0; s < plan->segment_count; s++) {
+        const struct segment *segment = &plan->segments[s];
+        for (int32_t i = 0; i < segment->place_count; i++) {
+            const struct place *place = &plan->places[segment->first_place + i];
+            bool whole = is_whole(plan, spans, place->id);
+            blocks[i] = (struct lifetime){ .bytes = whole ? 0 : image_bytes(plan, place->id) * (size_t)segment->images,
+                                           .first = place->first,
+                                           .last = place->last };
+        }
+        ssld_plan_need(&plan->chunk_arena_bytes, ssld_arena_place(blocks, segment->place_count, order));
+        for (int32_t i = 0; i < segment->place_count; i++)
+            offsets[segment->first_place + i] = blocks[i].offset;
+    }
+}
+
+/* Large blocks want large pages: fewer misses in the table of pages, and a faster start. Advice that may be ignored. */
+static void advise_large_pages(char *data, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    uintptr_t page = 2 << 20, first = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + bytes) / page * page;
+    if (end > first)
+        madvise((void *)first, end - first, MADV_HUGEPAGE);
+#else
+    (void)data, (void)bytes;
+#endif
+}
+
+static char *allocate_arena(struct ssld_plan *plan, size_t bytes)
+{
+    char *arena = ssld_alloc(plan->context, bytes);
+    if (!arena)
+        return NULL;
+    advise_large_pages(arena, bytes);
+    int64_t pieces = (int64_t)((bytes + (1 << 20) - 1) >> 20);
+#pragma omp parallel for
+    for (int64_t i = 0; i < pieces; i++) {
+        size_t at = (size_t)i << 20, left = bytes - at;
+        memset(arena + at, 0, left < 1 << 20 ? left : 1 << 20);
+    }
+    return arena;
+}
+
+static ssld_status allocate_arenas(struct ssld_plan *plan)
+{
+    plan->arena = allocate_arena(plan, plan->arena_bytes);
+    plan->chunk_arena = allocate_arena(plan, plan->chunk_arena_bytes);
+    if (plan->arena && plan->chunk_arena)
+        return SSLD_OK;
+    return ssld_fail_memory(plan->context, "activations; a smaller batch needs less",
+                            plan->arena_bytes + plan->chunk_arena_bytes);
+}
+
+ssld_status ssld_memory_make(struct ssld_plan *plan)
+{
+    int32_t ids = 2 * plan->graph->value_count + plan->graph->node_count;
+    size_t blocks_count = (size_t)(ids > plan->access_count ? ids : plan->access_count) + 1;
+    ssld_status status = SSLD_OK;
+    struct span *spans = find_spans(plan, ids);
+    struct lifetime *blocks = ssld_alloc_zero(plan->context, blocks_count, sizeof *blocks);
+    int32_t *order = ssld_alloc_zero(plan->context, blocks_count, sizeof *order);
+    size_t *offsets = ssld_alloc_zero(plan->context, blocks_count, sizeof *offsets);
+    if (!spans || !blocks || !order || !offsets) {
+        status = ssld_fail_memory(plan->context, "the memory plan", blocks_count * sizeof *blocks);
+        goto done;
+    }
+    status = list_places(plan, ids);
+    if (status)
+        goto done;
+    place_chunks(plan, spans, blocks, order, offsets);
+    for (int32_t id = 0; id < ids; id++)
+        blocks[id] = (struct lifetime){ .bytes = is_whole(plan, spans, id)
+                                                     ? image_bytes(plan, id) * (size_t)plan->options.batch : 0,
+                                        .first = spans[id].first,
+                                        .last = spans[id].last };
+    plan->arena_bytes = ssld_arena_place(blocks, ids, order);
+    status = allocate_arenas(plan);
+    if (status)
+        goto done;
+    for (int32_t s = 0; s < plan->segment_count; s++)
+        for (int32_t i = 0; i < plan->segments[s].place_count; i++) {
+            int32_t at = plan->segments[s].first_place + i;
+            struct place *place = &plan->places[at];
+            bool whole = is_whole(plan, spans, place->id);
+            place->base = whole ? plan->arena + blocks[place->id].offset : plan->chunk_arena + offsets[at];
+            place->stride = whole ? image_bytes(plan, place->id) : 0;
+        }
+    plan->pixels = (float *)(plan->arena + blocks[2 * plan->graph->input].offset);
+    plan->logits = (float *)(plan->arena + blocks[2 * plan->graph->output].offset);
+    plan->diff_logits = (float *)(plan->arena + blocks[2 * plan->graph->output + 1].offset);
+done:
+    ssld_free(plan->context, spans);
+    ssld_free(plan->context, blocks);
+    ssld_free(plan->context, order);
+    ssld_free(plan->context, offsets);
+    return status;
+}
+
+void ssld_memory_release(struct ssld_plan *plan)
+{
+    ssld_free(plan->context, plan->arena);
+    ssld_free(plan->context, plan->chunk_arena);
+    ssld_free(plan->context, plan->places);
+    ssld_free(plan->context, plan->actions);
+    ssld_free(plan->context, plan->accesses);
+    ssld_free(plan->context, plan->segments);
+    ssld_free(plan->context, plan->again);
+}
+
+/* -- For calls ---------------------------------------------------------------------------------------------------- */
+
+struct operand ssld_operand_at(void *address)
+{
+    return (struct operand){ address, 0, 1 };
+}
+
+struct operand ssld_operand_of(const struct ssld_plan *plan, int32_t segment, int32_t id)
+{
+    const struct segment *in = &plan->segments[segment];
+    for (int32_t i = 0; i < in->place_count; i++) {
+        const struct place *place = &plan->places[in->first_place + i];
+        if (place->id == id)
+            return (struct operand){ place->base, place->stride * (size_t)in->images,
+                                     place->stride ? plan->options.batch / in->images : 1 };
+    }
+    return (struct operand){ NULL, 0, 1 };
+}
+
+static int32_t segment_of(const struct step *step, bool backward)
+{
+    return backward ? step->backward_segment : step->forward_segment;
+}
+
+struct operand ssld_operand_src(const struct ssld_plan *plan, const struct step *step, bool backward, int32_t input)
+{
+    return ssld_operand_of(plan, segment_of(step, backward), 2 * step->node->inputs[input]);
+}
+
+struct operand ssld_operand_dst(const struct ssld_plan *plan, const struct step *step)
+{
+    return ssld_operand_of(plan, step->forward_segment, 2 * step->node->output);
+}
+
+struct operand ssld_operand_diff_dst(const struct ssld_plan *plan, const struct step *step)
+{
+    return ssld_operand_of(plan, step->backward_segment, 2 * step->node->output + 1);
+}
+
+struct operand ssld_operand_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input)
+{
+    if (step->accumulate >> input & 1)
+        return ssld_operand_at(ssld_step_diff_src(plan, step, input));
+    return ssld_operand_of(plan, step->backward_segment, 2 * step->node->inputs[input] + 1);
+}
+
+struct operand ssld_operand_workspace(const struct ssld_plan *plan, const struct step *step, bool backward)
+{
+    return ssld_operand_of(plan, segment_of(step, backward),
+                           2 * plan->graph->value_count + (int32_t)(step - plan->steps));
+}
+
+int64_t ssld_step_images(const struct ssld_plan *plan, const struct step *step, bool backward)
+{
+    return plan->segments[segment_of(step, backward)].images;
+}
