@@ -8,7 +8,7 @@
 struct eval_values {
     const char *model, *data, *views, *log;
     uint64_t limit, view_seed;
-    int32_t batch, batch_norm, threads;
+    int32_t batch, batch_norm, precision, threads;
 };
 
 struct evaluation {
@@ -23,19 +23,6 @@ struct evaluation {
     struct quality            quality;
     struct timings            forward_ms; /* of full batches */
 };
-
-static ssld_status open_network(struct evaluation *e)
-{
-    ssld_teacher_options options;
-    ssld_teacher_options_init(&options, sizeof options);
-    options.batch = e->values->batch;
-    options.batch_norm = e->values->batch_norm;
-    options.height = e->source.shape[1];
-    options.width = e->source.shape[2];
-    e->info.struct_size = sizeof e->info;
-    ssld_status status = ssld_teacher_open(e->program->context, e->values->model, &options, &e->network);
-    return status ? status : ssld_teacher_get_info(e->network, &e->info);
-}
 
 static ssld_status open_loader(struct evaluation *e)
 {
@@ -97,7 +84,8 @@ static int eval_opened(struct evaluation *e)
         return program_fail(e->program, status);
     if (ssld_dataset_classes(e->source.dataset) == 0)
         return program_complain("%s: no image has a label; top-1 needs data with labels", e->values->data);
-    if ((status = open_network(e)))
+    if ((status = network_open(e->program, &e->source, e->values->model, e->values->batch, e->values->batch_norm,
+                               e->values->precision, &e->network, &e->info)))
         return program_fail(e->program, status);
     if (!source_fits(&e->source, e->values->model, &e->info))
         return EXIT_WORK;
@@ -147,6 +135,7 @@ static const struct option options[] = {
     { "view-seed", "S", OPTION_COUNT, AT(view_seed), .initial = "0",
       .help = "seed of the views, where they are random" },
     { "limit", "N", OPTION_COUNT, AT(limit), .least = 1, .help = "only the first N images" },
+    { "precision", "P", OPTION_CHOICE, AT(precision), .initial = "f32", .choices = PRECISIONS, .help = PRECISION_HELP },
     { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
       .help = "compute threads; without it one for each core" },
     { "log", "FILE", OPTION_TEXT, AT(log), .help = "add JSON lines to this file" },

@@ -13,7 +13,7 @@
 struct label_values {
     const char *data, *teacher, *views, *labels, *log;
     uint64_t limit, seed;
-    int32_t view_count, codec, top_k, batch, batch_norm, threads;
+    int32_t view_count, codec, top_k, batch, batch_norm, precision, threads;
 };
 
 struct labelling {
@@ -32,19 +32,6 @@ struct labelling {
     struct timings             teacher_ms;
     double                     started;
 };
-
-static ssld_status open_teacher(struct labelling *l)
-{
-    ssld_teacher_options options;
-    ssld_teacher_options_init(&options, sizeof options);
-    options.batch = l->values->batch;
-    options.batch_norm = l->values->batch_norm;
-    options.height = l->source.shape[1];
-    options.width = l->source.shape[2];
-    l->info.struct_size = sizeof l->info;
-    ssld_status status = ssld_teacher_open(l->program->context, l->values->teacher, &options, &l->teacher);
-    return status ? status : ssld_teacher_get_info(l->teacher, &l->info);
-}
 
 static ssld_status open_writer(struct labelling *l)
 {
@@ -201,7 +188,8 @@ static int label_opened(struct labelling *l)
 {
     ssld_status status;
     if ((status = source_open(l->program, l->values->data, l->values->views, l->values->limit, 0, &l->source)) ||
-        (status = open_teacher(l)))
+        (status = network_open(l->program, &l->source, l->values->teacher, l->values->batch, l->values->batch_norm,
+                               l->values->precision, &l->teacher, &l->info)))
         return program_fail(l->program, status);
     if (!source_fits(&l->source, l->values->teacher, &l->info))
         return EXIT_WORK;
@@ -253,6 +241,7 @@ static const struct option options[] = {
     { "codec", "CODEC", OPTION_CHOICE, AT(codec), .initial = "auto", .choices = "auto|dense|topk",
       .help = "dense keeps every class, topk the most probable; auto: dense below 65 classes" },
     { "topk", "K", OPTION_INT, AT(top_k), .least = 1, .help = "classes kept by topk; without it 10" },
+    { "precision", "P", OPTION_CHOICE, AT(precision), .initial = "f32", .choices = PRECISIONS, .help = PRECISION_HELP },
     { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
       .help = "compute threads; without it one for each core" },
     { "log", "FILE", OPTION_TEXT, AT(log), .help = "add JSON lines to this file" },

@@ -5,7 +5,8 @@
 
 #include "program.h"
 
-static const struct command *const commands[] = { &label_command, &train_command, &eval_command, &store_info_command };
+static const struct command *const commands[] = { &label_command, &train_command, &eval_command, &store_info_command,
+                                                &bench_student_command };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -15,7 +16,7 @@ static void print_overview(FILE *file)
           "usage: ssld COMMAND [options]\n\ncommands:\n",
           file);
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(file, "  %-12s %s\n", commands[i]->name, commands[i]->purpose);
+        fprintf(file, "  %-13s %s\n", commands[i]->name, commands[i]->purpose);
     fputs("\n  help COMMAND   a command's options with their defaults\n"
           "  --version      versions of the program and of what it runs on\n\n"
           "first steps:\n"
@@ -42,10 +43,16 @@ static const struct command *find_command(int count, char **arguments, int *word
 
 static int unknown_command(int count, char **arguments)
 {
-    bool store = !strcmp(arguments[0], "store");
-    const char *second = store && count > 1 ? arguments[1] : "";
-    fprintf(stderr, "ssld: unknown command '%s%s%s'%s ('ssld --help' lists them)\n", arguments[0], *second ? " " : "",
-            second, store ? "; did you mean 'store info'?" : "");
+    const struct command *near = NULL; /* of two words, of which the first is right */
+    size_t first = strlen(arguments[0]);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (!strncmp(commands[i]->name, arguments[0], first) && commands[i]->name[first] == ' ')
+            near = commands[i];
+    const char *second = near && count > 1 ? arguments[1] : "";
+    fprintf(stderr, "ssld: unknown command '%s%s%s'", arguments[0], *second ? " " : "", second);
+    if (near)
+        fprintf(stderr, "; did you mean '%s'?", near->name);
+    fprintf(stderr, " ('ssld --help' lists them)\n");
     return EXIT_USAGE;
 }
 

@@ -129,6 +129,35 @@ void source_close(struct source *source)
     memset(source, 0, sizeof *source);
 }
 
+/* -- Networks ----------------------------------------------------------------------------------------------------- */
+
+bool is_model_file(const char *model)
+{
+    size_t length = strlen(model);
+    return strchr(model, '/') || (length > 5 && !strcmp(model + length - 5, ".onnx"));
+}
+
+int32_t precision_of(int32_t choice)
+{
+    static const int32_t precisions[] = { SSLD_PRECISION_AUTO, SSLD_PRECISION_F32, SSLD_PRECISION_BF16 };
+    return precisions[choice];
+}
+
+ssld_status network_open(struct program *program, const struct source *source, const char *path, int32_t batch,
+                         int32_t batch_norm, int32_t precision, ssld_teacher **network, ssld_model_info *info)
+{
+    ssld_teacher_options options;
+    ssld_teacher_options_init(&options, sizeof options);
+    options.batch = batch;
+    options.batch_norm = batch_norm;
+    options.height = source->shape[1];
+    options.width = source->shape[2];
+    options.precision = precision_of(precision);
+    info->struct_size = sizeof *info;
+    ssld_status status = ssld_teacher_open(program->context, path, &options, network);
+    return status ? status : ssld_teacher_get_info(*network, info);
+}
+
 bool source_fits(const struct source *source, const char *name, const ssld_model_info *info)
 {
     const int32_t *shape = source->shape;

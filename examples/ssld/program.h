@@ -17,7 +17,7 @@ struct program {
     struct log    log;
 };
 
-extern const struct command label_command, train_command, eval_command, store_info_command;
+extern const struct command label_command, train_command, eval_command, store_info_command, bench_student_command;
 
 /* Context and log. From here on SIGINT and SIGTERM cancel the context; a second one ends the program at once. */
 bool program_open(struct program *program, int32_t threads, const char *log_path);
@@ -42,6 +42,19 @@ struct source {
 ssld_status source_open(struct program *program, const char *data, const char *views, uint64_t limit, int32_t classes,
                         struct source *source);
 void        source_close(struct source *source);
+
+/* A network that infers, teacher or trained student, for the images of a source; `info` receives its shapes. `precision` is
+ * a position in PRECISIONS. */
+ssld_status network_open(struct program *program, const struct source *source, const char *path, int32_t batch,
+                         int32_t batch_norm, int32_t precision, ssld_teacher **network, ssld_model_info *info);
+
+/* Is --model a file, not a network's name? */
+bool is_model_file(const char *model);
+
+/* The choices of --precision, and SSLD_PRECISION_x of one. */
+#define PRECISIONS "auto|f32|bf16"
+#define PRECISION_HELP "what networks compute in; auto: bf16 where the CPU has it"
+int32_t precision_of(int32_t choice);
 
 /* Does a network take these views, and are the labels among its classes? False after a text on standard error. */
 bool source_fits(const struct source *source, const char *name, const ssld_model_info *info);

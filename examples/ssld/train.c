@@ -52,6 +52,12 @@ static ssld_status train_step(struct training *t, struct epoch *epoch)
 
 /* -- Evaluation, checkpoint --------------------------------------------------------------------------------------- */
 
+/* The network as it will be used: the average of its weights if one is kept. */
+static ssld_status trained_model(const struct training *t, ssld_model **model)
+{
+    return t->values->ema_decay > 0 ? ssld_student_get_ema_model(t->student, model) : ssld_student_get_model(t->student, model);
+}
+
 static ssld_status evaluate(struct training *t, struct totals *totals)
 {
     double start = seconds_now();
@@ -62,7 +68,8 @@ static ssld_status evaluate(struct training *t, struct totals *totals)
     ssld_status status;
     ssld_teacher_options_init(&options, sizeof options);
     options.batch = t->values->batch;
-    if ((status = ssld_loader_seek(t->eval_loader, 0, 0)) || (status = ssld_student_get_model(t->student, &model)) ||
+    options.precision = precision_of(t->values->precision);
+    if ((status = ssld_loader_seek(t->eval_loader, 0, 0)) || (status = trained_model(t, &model)) ||
         (status = ssld_teacher_create(t->program->context, model, &options, &network)) ||
         (status = ssld_teacher_evaluate(network, t->eval_loader, &evaluation)))
         goto fail;
@@ -163,6 +170,7 @@ static void report_start(struct training *t)
     log_text(&t->program->log, "mode", t->mode);
     log_text(&t->program->log, "model", values->model);
     log_text(&t->program->log, "loss", t->loss);
+    log_text(&t->program->log, "schedule", values->schedule);
     log_count(&t->program->log, "parameters", (uint64_t)t->info.parameters);
     log_count(&t->program->log, "images", ssld_dataset_count(t->source.dataset));
     log_count(&t->program->log, "batch", (uint64_t)values->batch);
@@ -215,6 +223,27 @@ static int interrupted(struct training *t)
     return EXIT_INTERRUPTED;
 }
 
+static ssld_status export(const struct training *t)
+{
+    ssld_model *model = NULL;
+    ssld_status status = trained_model(t, &model);
+    if (!status)
+        status = ssld_model_save(model, t->values->out);
+    ssld_model_destroy(model);
+    return status;
+}
+
+/* The step that failed left no trace, and the checkpoint is older. */
+static int stopped(struct training *t, ssld_status status)
+{
+    int code = program_fail(t->program, status);
+    uint64_t steps = ssld_student_steps(t->student), kept = steps / t->steps_epoch * t->steps_epoch;
+    if (status == SSLD_NOT_FINITE && t->values->checkpoint && kept)
+        program_complain("stopped after step %" PRIu64 " of %" PRIu64 "; %s has the state after step %" PRIu64, steps,
+                         t->steps_total, t->values->checkpoint, kept);
+    return code;
+}
+
 static int train_opened(struct training *t)
 {
     struct totals totals = { .started = seconds_now(), .top1 = -1, .train_top1 = -1 };
@@ -223,9 +252,9 @@ static int train_opened(struct training *t)
     if (status == SSLD_CANCELLED && program_interrupted())
         return interrupted(t);
     if (status)
-        return program_fail(t->program, status);
+        return stopped(t, status);
     report_end(t, &totals);
-    if (t->values->out && (status = ssld_student_export(t->student, t->values->out)))
+    if (t->values->out && (status = export(t)))
         return program_fail(t->program, status);
     return 0;
 }
@@ -263,16 +292,35 @@ static const struct option options[] = {
               "neither --labels nor --teacher" },
     { "epochs", "E", OPTION_INT, AT(epochs), .initial = "10", .least = 1, .help = "how often every image is seen" },
     { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536, .help = "images in a step" },
-    { "lr", "R", OPTION_REAL, AT(learning_rate), .initial = "0.1", .least = 1e-9, .most = 1e6,
-      .help = "learning rate at its peak" },
-    { "momentum", "M", OPTION_REAL, AT(momentum), .initial = "0.9", .most = 0.9999,
-      .help = "momentum of the update" },
-    { "l2", "F", OPTION_REAL, AT(l2), .initial = "0.00003", .most = 1,
-      .help = "L2 penalty on weights, not on batch norm" },
+    { "accumulate", "K", OPTION_INT, AT(accumulate), .least = 1, .most = 65536,
+      .help = "work through a step in K parts, which takes the memory of one; batch norm sees each part by itself" },
+    { "precision", "P", OPTION_CHOICE, AT(precision), .initial = "f32", .choices = PRECISIONS, .help = PRECISION_HELP },
+    { "lr", "R", OPTION_REAL, AT(learning_rate), .least = 1e-9, .most = 1e6,
+      .help = "learning rate at its peak; without it 0.1, for adamw 0.001" },
+    { "optimizer", "O", OPTION_CHOICE, AT(optimizer), .initial = "sgd", .choices = "sgd|adamw|lars",
+      .help = "sgd with momentum, adamw, or lars for very large batches" },
+    { "momentum", "M", OPTION_REAL, AT(momentum), .most = 0.9999, .help = "of sgd and lars; without it 0.9" },
+    { "nesterov", NULL, OPTION_FLAG, AT(nesterov), .help = "sgd with Nesterov's momentum" },
+    { "l2", "F", OPTION_REAL, AT(l2), .most = 1,
+      .help = "of sgd and lars: L2 penalty on weights, not on batch norm; without it 0.00003" },
+    { "weight-decay", "F", OPTION_REAL, AT(weight_decay), .most = 1, .help = "of adamw; without it 0.01" },
+    { "beta1", "B", OPTION_REAL, AT(beta1), .most = 0.9999, .help = "of adamw; without it 0.9" },
+    { "beta2", "B", OPTION_REAL, AT(beta2), .least = 0.1, .most = 0.999999, .help = "of adamw; without it 0.999" },
+    { "epsilon", "E", OPTION_REAL, AT(epsilon), .least = 1e-30, .most = 1,
+      .help = "of adamw, without it 0.00000001; of lars, without it 0" },
+    { "trust", "T", OPTION_REAL, AT(trust), .least = 1e-9, .most = 1, .help = "of lars: trust coefficient; without it 0.001" },
+    { "groups", "TEXT", OPTION_TEXT, AT(groups),
+      .help = "factors for parameters by name: \"fc.*: rate=10; blocks2.*: rate=0.1; *.bn.*: decay=0\"" },
+    { "clip-norm", "N", OPTION_REAL, AT(clip_norm), .least = 1e-9, .most = 1e9,
+      .help = "shorten the gradient of all parameters together to this" },
+    { "clip-value", "V", OPTION_REAL, AT(clip_value), .least = 1e-9, .most = 1e9,
+      .help = "bound every value of the gradient" },
+    { "ema-decay", "D", OPTION_REAL, AT(ema_decay), .least = 1e-6, .most = 0.999999,
+      .help = "keep an average of the weights, for example 0.9999: it is what is evaluated and written" },
     { "warmup-epochs", "E", OPTION_REAL, AT(warmup_epochs), .initial = "0", .most = 1e6,
       .help = "epochs over which the rate rises from 0" },
-    { "schedule", "S", OPTION_CHOICE, AT(schedule), .initial = "cosine", .choices = "cosine|constant",
-      .help = "learning rate after the warmup: cosine or constant" },
+    { "schedule", "S", OPTION_TEXT, AT(schedule), .initial = "cosine",
+      .help = "learning rate after the warmup: " SCHEDULE_FORMS },
     { "view-count", "V", OPTION_INT, AT(view_count), .least = 1,
       .help = "repeat the first V views of each image; without it as many as the store has, and new views every "
               "epoch if there is no store" },

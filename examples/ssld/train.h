@@ -5,13 +5,17 @@
 
 #include "measure.h"
 #include "program.h"
+#include "schedule.h"
 
 struct train_values {
-    const char *data, *views, *model, *labels, *teacher, *loss, *eval_data, *eval_views, *out, *checkpoint, *log;
+    const char *data, *views, *model, *labels, *teacher, *loss, *eval_data, *eval_views, *out, *checkpoint, *log, *schedule,
+        *groups;
     uint64_t limit, view_seed, seed;
-    int32_t epochs, batch, view_count, classes, variant, size, channels, schedule, threads, eval_every, batch_norm;
-    double learning_rate, momentum, l2, warmup_epochs, dropout;
-    bool resume;
+    int32_t epochs, batch, view_count, classes, variant, size, channels, optimizer, threads, eval_every, batch_norm,
+        accumulate, precision;
+    double learning_rate, momentum, l2, weight_decay, beta1, beta2, epsilon, trust, ema_decay, clip_norm, clip_value,
+        warmup_epochs, dropout;
+    bool resume, nesterov;
 };
 
 struct training {
@@ -19,6 +23,7 @@ struct training {
     const struct train_values *values;
     const char                *mode; /* "hard", "online", "offline": where labels come from */
     const char                *loss;
+    struct schedule            schedule;
     struct source              source, eval_source;
     ssld_store                *store;   /* offline */
     ssld_teacher              *teacher; /* online */

@@ -7,6 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* SSLD's recipes have 1e-5 to 7e-5; PyTorch's default for AdamW. */
+#define DEFAULT_L2 3e-5f
+#define DEFAULT_WEIGHT_DECAY 0.01f
+
 /* -- Where labels come from --------------------------------------------------------------------------------------- */
 
 /* The store with everything it must agree with; `classes` receives its own. */
@@ -43,18 +47,11 @@ static int open_store(struct training *t, int32_t *classes)
 static int open_teacher(struct training *t, int32_t *classes)
 {
     const struct train_values *values = t->values;
-    ssld_teacher_options options;
-    ssld_model_info info = { .struct_size = sizeof info };
-    ssld_status status;
-    ssld_teacher_options_init(&options, sizeof options);
-    options.batch = values->batch;
-    options.batch_norm = values->batch_norm;
-    options.height = t->source.shape[1];
-    options.width = t->source.shape[2];
-    if ((status = ssld_teacher_open(t->program->context, values->teacher, &options, &t->teacher)) ||
-        (status = ssld_teacher_get_info(t->teacher, &info)))
+    ssld_model_info info;
+    ssld_status status = network_open(t->program, &t->source, values->teacher, values->batch, values->batch_norm,
+                                      values->precision, &t->teacher, &info);
+    if (status)
         return program_fail(t->program, status);
-    t->view_count = (uint32_t)values->view_count;
     *classes = info.classes;
     return source_fits(&t->source, values->teacher, &info) ? 0 : EXIT_WORK;
 }
@@ -85,16 +82,10 @@ static int open_labels(struct training *t, int32_t *classes)
 
 /* -- The student -------------------------------------------------------------------------------------------------- */
 
-static bool is_file(const char *model)
-{
-    size_t length = strlen(model);
-    return strchr(model, '/') || (length > 5 && !strcmp(model + length - 5, ".onnx"));
-}
-
 static ssld_status make_model(struct training *t, int32_t classes, ssld_model **model)
 {
     const struct train_values *values = t->values;
-    if (is_file(values->model)) {
+    if (is_model_file(values->model)) {
         ssld_model_load_options options;
         ssld_model_load_options_init(&options, sizeof options);
         options.height = t->source.shape[1];
@@ -113,20 +104,51 @@ static ssld_status make_model(struct training *t, int32_t classes, ssld_model **
     return ssld_model_create(t->program->context, values->model, &options, model);
 }
 
+/* An option that was not given is not a number here, and 0, the default, for the library. */
+static float real_or_default(double given)
+{
+    return isnan(given) ? 0 : (float)given;
+}
+
+/* Where 0 is a choice of its own that the library is told by a negative number. */
+static float real_or_none(double given)
+{
+    return given == 0 ? -1 : real_or_default(given);
+}
+
+static void set_optimizer(const struct train_values *values, ssld_student_options *options)
+{
+    bool adamw = values->optimizer == SSLD_OPTIMIZER_ADAMW;
+    options->optimizer = values->optimizer;
+    options->nesterov = values->nesterov;
+    options->learning_rate = real_or_default(values->learning_rate);
+    options->momentum = real_or_none(values->momentum);
+    options->l2 = isnan(values->l2) && !adamw ? DEFAULT_L2 : real_or_default(values->l2);
+    options->weight_decay = isnan(values->weight_decay) && adamw ? DEFAULT_WEIGHT_DECAY : real_or_default(values->weight_decay);
+    options->beta1 = real_or_none(values->beta1);
+    options->beta2 = real_or_default(values->beta2);
+    options->epsilon = real_or_default(values->epsilon);
+    options->trust = real_or_default(values->trust);
+    options->ema_decay = real_or_default(values->ema_decay);
+    options->clip_norm = real_or_default(values->clip_norm);
+    options->clip_value = real_or_default(values->clip_value);
+    options->parameter_groups = values->groups;
+}
+
 static ssld_status make_student(struct training *t, const ssld_model *model)
 {
     const struct train_values *values = t->values;
     ssld_student_options options;
     ssld_student_options_init(&options, sizeof options);
     options.batch = values->batch;
+    options.accumulate = values->accumulate;
+    options.precision = precision_of(values->precision);
     options.loss = t->loss;
-    options.learning_rate = (float)values->learning_rate;
-    options.momentum = values->momentum == 0 ? -1 : (float)values->momentum;
-    options.l2 = (float)values->l2;
-    options.schedule = values->schedule ? SSLD_SCHEDULE_CONSTANT : SSLD_SCHEDULE_COSINE;
     options.total_steps = t->steps_total;
     options.warmup_steps = (uint64_t)llround(values->warmup_epochs * (double)t->steps_epoch);
     options.seed = values->seed;
+    set_optimizer(values, &options);
+    schedule_apply(&t->schedule, t->steps_epoch, &options);
     return ssld_student_create(t->program->context, model, &options, &t->student);
 }
 
@@ -205,6 +227,8 @@ static int check_values(const struct train_values *values)
                             ? "--labels and --teacher exclude each other: labels are read or computed"
                         : !values->eval_data != !values->eval_views
                             ? "--eval-data and --eval-views belong together"
+                        : values->accumulate && values->batch % values->accumulate
+                            ? "--accumulate must divide --batch"
                         : values->resume && !values->checkpoint ? "--resume needs --checkpoint FILE"
                         : values->warmup_epochs > values->epochs ? "--warmup-epochs is longer than --epochs"
                                                                  : NULL;
@@ -242,6 +266,8 @@ int training_open(struct training *t)
     int code = check_values(values);
     if (code)
         return code;
+    if (!schedule_parse(values->schedule, &t->schedule))
+        return EXIT_USAGE;
     ssld_status status = source_open(t->program, values->data, values->views, values->limit, 0, &t->source);
     if (status)
         return program_fail(t->program, status);

@@ -17,6 +17,12 @@ typedef struct ssld_model ssld_model;
 #define SSLD_VARIANT_STANDARD 0  /**< strides for inputs of about 224 pixels, as PaddleClas has them (default) */
 #define SSLD_VARIANT_SMALL 1     /**< strides for 28 to 64 pixels: the first halvings are left out */
 
+/* What teachers and students compute in. Sums, statistics and the weights that an optimizer works on are always f32. */
+#define SSLD_PRECISION_DEFAULT 0 /**< f32 */
+#define SSLD_PRECISION_F32 1     /**< 32-bit floats */
+#define SSLD_PRECISION_BF16 2    /**< activations and the weights that are multiplied with them in bfloat16 */
+#define SSLD_PRECISION_AUTO 3    /**< bf16 where the CPU multiplies it natively, else f32 */
+
 /** Options of ssld_model_create(). Set by ssld_model_options_init(); 0 in a field is its default. */
 typedef struct ssld_model_options {
     size_t   struct_size;  /**< set by ssld_model_options_init() */
@@ -56,9 +62,17 @@ SSLD_API void ssld_model_load_options_init(ssld_model_load_options *options, siz
 /**
  * Build a network by name with freshly initialised weights.
  *
- * Definitions and initialisers are PaddleClas's (ppcls/arch/backbone/legendary_models: pp_lcnet.py, resnet.py).
+ * Definitions, parameter names and initialisers are PaddleClas's (ppcls/arch/backbone). There are
  *
- * @param name      one of ssld_model_zoo_name(), for example "PPLCNet_x1_0", "ResNet50_vd"
+ *   PPLCNet_x0_25 to _x2_5, PPLCNetV2_small, _base, _large
+ *   MobileNetV1_x0_25 to _x0_75, MobileNetV1, MobileNetV2_x0_25 to _x2_0 (1.0 is MobileNetV2)
+ *   MobileNetV3_small_x0_35 to _x1_25, MobileNetV3_large_x0_35 to _x1_25
+ *   ResNet18, 34, 50, 101, 152, each also as ResNet18_vd ...; ResNeXt101_32x8d_wsl, ResNeXt101_32x16d_wsl
+ *   Res2Net50_vd_26w_4s, Res2Net101_vd_26w_4s, Res2Net200_vd_26w_4s, PPHGNet_tiny, _small, _base
+ *
+ * PPLCNetV2 is built as it is trained, with several depthwise convolutions in parallel.
+ *
+ * @param name      one of ssld_model_zoo_name()
  * @param options   NULL for the defaults
  *
  * @return SSLD_OK; SSLD_NOT_FOUND for an unknown name (the text lists the known ones); SSLD_INVALID_ARGUMENT.

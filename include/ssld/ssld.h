@@ -5,6 +5,7 @@
  *   teacher.h   teacher inference: ONNX classifier -> logits for a batch of pixels
  *   store.h     soft-label store: (sample, view) -> the teacher's distribution, compressed, memory-mapped, crash-safe
  *   student.h   student training: pixels + labels -> forward, loss, backward, update; ONNX out
+ *   profile.h   where a training step spends its time
  *   view.h      (image, sample, view) -> the same pixels, bit for bit, on any machine, in any order
  *
  * model.h, dataset.h, loader.h, batch.h and labels.h are what these speak of; context.h and status.h what all of them use.
@@ -21,6 +22,7 @@
 #include "labels.h"
 #include "loader.h"
 #include "model.h"
+#include "profile.h"
 #include "status.h"
 #include "store.h"
 #include "student.h"

@@ -28,7 +28,7 @@ typedef struct ssld_teacher_options {
     int32_t threads;      /**< compute threads (default 0: the context's) */
     int32_t height;       /**< input height where the file leaves it open (default 224) */
     int32_t width;        /**< input width where the file leaves it open (default: the height) */
-    int32_t padding;      /**< 0 */
+    int32_t precision;    /**< SSLD_PRECISION_x */
 } ssld_teacher_options;
 
 /** Filled by ssld_teacher_evaluate(). */

@@ -168,16 +168,16 @@ static ssld_status check_tensors(ssld_context *context, const char *path, const 
             return ssld_fail(context, SSLD_CORRUPT, "%s: entry %" PRIu32 " of the head contradicts the file's size", path,
                              i);
         if (i >= (uint32_t)tensor_count)
-            return ssld_fail(context, SSLD_MISMATCH, "%s: made for another network: it also has '%.*s'", path, (int)length,
+            return ssld_fail(context, SSLD_MISMATCH, "%s: made for another network or optimizer: it also has '%.*s'", path, (int)length,
                              name);
         const struct ssld_checkpoint_tensor *tensor = &tensors[i];
         if (strlen(tensor->name) != length || memcmp(tensor->name, name, length))
             return ssld_fail(context, SSLD_MISMATCH,
-                             "%s: made for another network: it has '%.*s' where this one has '%s'", path, (int)length, name,
+                             "%s: made for another network or optimizer: it has '%.*s' where this one has '%s'", path, (int)length, name,
                              tensor->name);
         if (tensor->count != count)
             return ssld_fail(context, SSLD_MISMATCH,
-                             "%s: made for another network: its '%s' has %" PRIu64 " values, this one's %" PRIu64, path,
+                             "%s: made for another network or optimizer: its '%s' has %" PRIu64 " values, this one's %" PRIu64, path,
                              tensor->name, count, tensor->count);
         if (ssld_checksum(map->bytes + offset, count * sizeof(float)) != checksum)
             return ssld_fail(context, SSLD_CORRUPT, "%s: '%s' fails its checksum at offset %" PRIu64
@@ -185,7 +185,7 @@ static ssld_status check_tensors(ssld_context *context, const char *path, const 
         offset += count * sizeof(float);
     }
     if (stored < (uint32_t)tensor_count)
-        return ssld_fail(context, SSLD_MISMATCH, "%s: made for another network: it has no '%s'", path,
+        return ssld_fail(context, SSLD_MISMATCH, "%s: made for another network or optimizer: it has no '%s'", path,
                          tensors[stored].name);
     if (offset != map->size)
         return ssld_fail(context, SSLD_CORRUPT, "%s: the tensors end at %" PRIu64 ", the file at %zu", path, offset,

@@ -7,7 +7,7 @@
 #include "core/context.h"
 
 struct ssld_checkpoint_tensor {
-    const char *name;  /* "weights/conv1.weight", "momentum/conv1.weight", ... */
+    const char *name;  /* "weights/conv1.weight", "velocity/conv1.weight", ... */
     uint64_t    count; /* floats */
     float      *data;  /* row-major */
 };

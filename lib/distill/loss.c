@@ -341,8 +341,29 @@ static ssld_status check_classes(ssld_context *context, int32_t count, int32_t c
     return SSLD_OK;
 }
 
-static ssld_status fail_not_finite(ssld_context *context, int32_t row, int32_t classes, const float *logits,
-                                   const double *q, double value)
+static ssld_status check_soft(ssld_context *context, int32_t count, int32_t classes, const ssld_labels *soft)
+{
+    bool probabilities = soft->kind == SSLD_LABELS_PROBABILITIES;
+    for (int32_t n = 0; n < count; n++)
+        for (int32_t c = 0; c < classes; c++) {
+            float value = soft->values[(size_t)n * (size_t)classes + (size_t)c];
+            if (isfinite(value) && !(probabilities && value < 0))
+                continue;
+            return ssld_fail(context, isfinite(value) ? SSLD_INVALID_ARGUMENT : SSLD_NOT_FINITE,
+                             "the teacher's %s of class %" PRId32 " for view %" PRId32 " of the batch is %g; check the labels",
+                             probabilities ? "probability" : "logit", c, n, (double)value);
+        }
+    return SSLD_OK;
+}
+
+ssld_status ssld_loss_check_labels(ssld_context *context, const struct ssld_loss *loss, int32_t count, int32_t classes,
+                                   const ssld_labels *soft, const int32_t *hard)
+{
+    ssld_status status = loss->needs_hard ? check_classes(context, count, classes, hard) : SSLD_OK;
+    return status || !loss->needs_soft ? status : check_soft(context, count, classes, soft);
+}
+
+static ssld_status fail_not_finite(ssld_context *context, int32_t row, int32_t classes, const float *logits, double value)
 {
     for (int32_t c = 0; c < classes; c++)
         if (!isfinite(logits[c]))
@@ -350,28 +371,17 @@ static ssld_status fail_not_finite(ssld_context *context, int32_t row, int32_t c
                              "the loss is %g: the student's logit of class %" PRId32 " for view %" PRId32
                              " of the batch is %g; lower the learning rate, lengthen the warmup or check the pixels",
                              value, c, row, (double)logits[c]);
-    for (int32_t c = 0; q && c < classes; c++)
-        if (!isfinite(q[c]))
-            return ssld_fail(context, SSLD_NOT_FINITE,
-                             "the loss is %g: the teacher's probability of class %" PRId32 " for view %" PRId32
-                             " of the batch is %g; check the labels",
-                             value, c, row, q[c]);
     return ssld_fail(context, SSLD_NOT_FINITE,
                      "the loss of view %" PRId32 " of the batch is %g; check the labels and weights", row, value);
 }
 
 ssld_status ssld_loss_compute(ssld_context *context, const struct ssld_loss *loss, int32_t count, int32_t classes,
-                              const float *logits, const ssld_labels *soft, const int32_t *hard, void *scratch,
-                              float *diff_logits, double *value)
+                              const float *logits, const ssld_labels *soft, const int32_t *hard, double scale,
+                              void *scratch, float *diff_logits, double *value)
 {
     size_t stride = (size_t)classes;
     double *log_p = scratch, *p = log_p + stride, *q = p + stride, *work = q + stride, *diff = work + stride, total = 0;
     struct view view = { classes, log_p, p, loss->needs_soft ? q : NULL, 0, work };
-    if (loss->needs_hard) {
-        ssld_status status = check_classes(context, count, classes, hard);
-        if (status)
-            return status;
-    }
     for (int32_t n = 0; n < count; n++) {
         const float *row = logits + (size_t)n * stride;
         double row_value = 0;
@@ -387,9 +397,9 @@ ssld_status ssld_loss_compute(ssld_context *context, const struct ssld_loss *los
             row_value += loss->terms[t].weight *
                          loss->terms[t].row->compute(&view, loss->terms[t].parameters, loss->terms[t].weight, diff);
         if (!isfinite(row_value))
-            return fail_not_finite(context, n, classes, row, view.q, row_value);
+            return fail_not_finite(context, n, classes, row, row_value);
         for (int32_t c = 0; c < classes; c++)
-            diff_logits[(size_t)n * stride + (size_t)c] = (float)(diff[c] / count);
+            diff_logits[(size_t)n * stride + (size_t)c] = (float)(diff[c] * scale / count);
         total += row_value;
     }
     *value = total / count;

@@ -301,3 +301,14 @@ void ssld_model_fingerprint(const ssld_model *model, uint8_t fingerprint[16])
     }
     ssld_free(model->context, numbering.numbers);
 }
+
+/* -- Precision ---------------------------------------------------------------------------------------------------- */
+
+ssld_status ssld_precision_take(ssld_context *context, const char *function, int32_t precision,
+                                struct ssld_plan_options *options)
+{
+    if (precision < SSLD_PRECISION_DEFAULT || precision > SSLD_PRECISION_AUTO)
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "%s: precision %d is no SSLD_PRECISION_x", function, precision);
+    options->precision = precision;
+    return SSLD_OK;
+}

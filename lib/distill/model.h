@@ -3,7 +3,7 @@
 #ifndef SSLD_LIB_DISTILL_MODEL_H
 #define SSLD_LIB_DISTILL_MODEL_H
 
-#include "graph/graph.h"
+#include "engine/engine.h"
 #include "ssld/model.h"
 
 struct ssld_model {
@@ -13,5 +13,9 @@ struct ssld_model {
 
 /* A model that takes the graph over; on failure the graph is destroyed. Checks that it is a classifier. */
 ssld_status ssld_model_adopt(ssld_context *context, struct ssld_graph *graph, ssld_model **model);
+
+/* A teacher's or student's SSLD_PRECISION_x into the options of its plan; SSLD_INVALID_ARGUMENT for any other number. */
+ssld_status ssld_precision_take(ssld_context *context, const char *function, int32_t precision,
+                                struct ssld_plan_options *options);
 
 #endif

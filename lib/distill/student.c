@@ -212,7 +212,7 @@ static ssld_status explain(ssld_student *student, const ssld_batch *batch)
 static ssld_status run_backward(ssld_student *student, const ssld_batch *batch, const ssld_labels *labels, double scale,
                                 double *loss)
 {
-    double value = 0;
+    double value = 0, start = ssld_plan_profiled(student->plan) ? ssld_seconds() : 0;
     ssld_status status = check_batch(student, batch, student->part);
     if (!status)
         status = check_labels(student, batch, labels);
@@ -222,6 +222,8 @@ static ssld_status run_backward(ssld_student *student, const ssld_batch *batch, 
                                labels, batch->labels, scale, student->scratch, student->diff_logits, &value);
     if (status == SSLD_NOT_FINITE)
         status = explain(student, batch);
+    if (ssld_plan_profiled(student->plan))
+        student->loss_seconds += ssld_seconds() - start;
     if (!status)
         status = ssld_plan_backward(student->plan, student->diff_logits, student->done > 0);
     student->logits = NULL;

@@ -86,7 +86,9 @@ ssld_status ssld_teacher_create(ssld_context *context, const ssld_model *model, 
         .batch = options.batch ? options.batch : DEFAULT_BATCH,
         .threads = options.threads ? options.threads : ssld_context_threads(context),
     };
-    status = take_fingerprint(made, model, options.batch_norm);
+    status = ssld_precision_take(context, "ssld_teacher_create", options.precision, &made->options);
+    if (!status)
+        status = take_fingerprint(made, model, options.batch_norm);
     if (!status)
         status = ssld_plan_create(context, model->graph, &made->options, &made->plan);
     if (!status && options.batch_norm == SSLD_BATCH_NORM_BATCH)

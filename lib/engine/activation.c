@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* activation.c - activations: a row each with value and derivative, and the operators made of them.
  *
- * They stand here as loops over floats of any layout; op_batch_norm.c uses the same rows inside its own loops, and
+ * They stand here as loops over elements of any layout; op_batch_norm.c uses the same rows inside its own loops, and
  * inference hands them to oneDNN as post-ops. */
 #include "engine/kernels.h"
+
+#include <string.h>
 
 /* -- Value and derivative ----------------------------------------------------------------------------------------- *
  *
@@ -18,75 +20,75 @@
  *   GeluTanh     x s(u), u = k (x + c x^3)        s + x s (1 - s) u'      k = 2 sqrt(2 / pi), c = 0.044715
  *   Tanh         t = tanh(x)                      1 - t^2
  */
-ALWAYS_INLINE void forward_loop(int32_t kind, float alpha, float beta, size_t count, const float *src, float *dst)
+ALWAYS_INLINE void forward_loop(int32_t type, int32_t kind, float alpha, float beta, int64_t count, const void *src,
+                                void *dst)
 {
-    for (size_t i = 0; i < count; i++)
-        dst[i] = activation_value(kind, src[i], alpha, beta);
+    for (int64_t i = 0; i < count; i++)
+        element_store(type, dst, i, activation_value(kind, element_load(type, src, i), alpha, beta));
 }
 
-MULTIVERSION static void forward_range(int32_t kind, float alpha, float beta, size_t count, const float *src,
-                                       float *dst)
+MULTIVERSION static void forward_range(const struct ssld_activation *activation, int32_t type, int64_t count,
+                                       const void *src, void *dst)
 {
-    WITH_ACTIVATION(kind, forward_loop(ACTIVATION, alpha, beta, count, src, dst));
+    float alpha = activation->alpha, beta = activation->beta;
+    WITH_ACTIVATION(activation->kind, WITH_TYPE(type, forward_loop(TYPE, ACTIVATION, alpha, beta, count, src, dst)));
 }
 
-ALWAYS_INLINE void backward_loop(int32_t kind, float alpha, float beta, size_t count, const float *src,
-                                 const float *diff_dst, float *diff_src)
+ALWAYS_INLINE void backward_loop(int32_t type, int32_t kind, float alpha, float beta, int64_t count, const void *src,
+                                 const void *diff_dst, void *diff_src)
 {
-    for (size_t i = 0; i < count; i++)
-        diff_src[i] = diff_dst[i] * activation_slope(kind, src[i], alpha, beta);
+    for (int64_t i = 0; i < count; i++) {
+        float slope = activation_slope(kind, element_load(type, src, i), alpha, beta);
+        element_store(type, diff_src, i, element_load(type, diff_dst, i) * slope);
+    }
 }
 
-MULTIVERSION static void backward_range(int32_t kind, float alpha, float beta, size_t count, const float *src,
-                                        const float *diff_dst, float *diff_src)
+MULTIVERSION static void backward_range(const struct ssld_activation *activation, int32_t type, int64_t count,
+                                        const void *src, const void *diff_dst, void *diff_src)
 {
-    WITH_ACTIVATION(kind, backward_loop(ACTIVATION, alpha, beta, count, src, diff_dst, diff_src));
+    float alpha = activation->alpha, beta = activation->beta;
+    WITH_ACTIVATION(activation->kind,
+                    WITH_TYPE(type, backward_loop(TYPE, ACTIVATION, alpha, beta, count, src, diff_dst, diff_src)));
 }
 
 /* Spread over threads in pieces that fit into a first-level cache. */
 #define PIECE 4096
 
-void ssld_activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst)
+void ssld_activation_forward(const struct ssld_activation *activation, int32_t type, int64_t count, const void *src,
+                             void *dst)
 {
-    int64_t pieces = (int64_t)((count + PIECE - 1) / PIECE);
 #pragma omp parallel for
-    for (int64_t i = 0; i < pieces; i++) {
-        size_t first = (size_t)i * PIECE, size = count - first < PIECE ? count - first : PIECE;
-        forward_range(activation->kind, activation->alpha, activation->beta, size, src + first, dst + first);
-    }
+    for (int64_t first = 0; first < count; first += PIECE)
+        forward_range(activation, type, count - first < PIECE ? count - first : PIECE,
+                      element_at_const(type, src, first), element_at(type, dst, first));
 }
 
-void ssld_activation_backward(const struct ssld_activation *activation, size_t count, const float *src,
-                              const float *diff_dst, float *diff_src)
+void ssld_activation_backward(const struct ssld_activation *activation, int32_t type, int64_t count, const void *src,
+                              const void *diff_dst, void *diff_src)
 {
-    int64_t pieces = (int64_t)((count + PIECE - 1) / PIECE);
 #pragma omp parallel for
-    for (int64_t i = 0; i < pieces; i++) {
-        size_t first = (size_t)i * PIECE, size = count - first < PIECE ? count - first : PIECE;
-        backward_range(activation->kind, activation->alpha, activation->beta, size, src + first, diff_dst + first,
-                       diff_src + first);
-    }
+    for (int64_t first = 0; first < count; first += PIECE)
+        backward_range(activation, type, count - first < PIECE ? count - first : PIECE,
+                       element_at_const(type, src, first), element_at_const(type, diff_dst, first),
+                       element_at(type, diff_src, first));
 }
 
 float ssld_activation_of_zero(const struct ssld_activation *activation)
 {
     float zero = 0;
     if (activation->kind != SSLD_OP_IDENTITY)
-        forward_range(activation->kind, activation->alpha, activation->beta, 1, &zero, &zero);
+        forward_range(activation, ELEMENT_F32, 1, &zero, &zero);
     return zero;
 }
 
-void ssld_zero_padding(const struct planes *planes, float *data)
+/* Zero is all bits zero in either type. */
+void ssld_zero_padding(const struct planes *planes, void *data)
 {
-    int64_t used = planes->channels % planes->b, hw = planes->h * planes->w;
-    if (!used)
-        return;
-    for (int64_t n = 0; n < planes->n; n++) {
-        float *last = data + ((n + 1) * planes->blocks - 1) * hw * planes->b;
+    int64_t b = planes->b, used = planes->channels % b, hw = planes->h * planes->w;
+    for (int64_t n = 0; used && n < planes->n; n++)
         for (int64_t p = 0; p < hw; p++)
-            for (int64_t l = used; l < planes->b; l++)
-                last[p * planes->b + l] = 0;
-    }
+            memset(element_at(planes->type, data, (((n + 1) * planes->blocks - 1) * hw + p) * b + used), 0,
+                   (size_t)(b - used) * element_size(planes->type));
 }
 
 /* -- Post-ops ----------------------------------------------------------------------------------------------------- */
@@ -145,7 +147,7 @@ static ssld_status forward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     struct ssld_activation activation = ssld_node_as_activation(step->node);
-    ssld_activation_forward(&activation, src->bytes / sizeof(float), src->data, dst->data);
+    ssld_activation_forward(&activation, src->planes.type, tensor_elements(src), src->data, dst->data);
     if (ssld_activation_of_zero(&activation) != 0)
         ssld_zero_padding(&dst->planes, dst->data);
     return SSLD_OK;
@@ -155,16 +157,19 @@ static ssld_status backward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     struct ssld_activation activation = ssld_node_as_activation(step->node);
-    float *diff_src = ssld_step_diff_src(plan, step, 0);
+    void *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
-        ssld_activation_backward(&activation, src->bytes / sizeof(float), src->data, dst->diff, diff_src);
+        ssld_activation_backward(&activation, src->planes.type, tensor_elements(src), src->data, dst->diff, diff_src);
     return SSLD_OK;
 }
 
 #define ACTIVATION(name, operator)                                                                                     \
-    const struct engine_op name = {                                                                                    \
-        .kind = operator, .backward_reads = READS_SRC, .cheap = true, .prepare = prepare, .forward = forward, .backward = backward    \
-    }
+    const struct engine_op name = { .kind = operator,                                                                  \
+                                    .cheap = true,                                                                     \
+                                    .backward_reads = READS_SRC,                                                       \
+                                    .prepare = prepare,                                                                \
+                                    .forward = forward,                                                                \
+                                    .backward = backward }
 
 ACTIVATION(ssld_op_relu, SSLD_OP_RELU);
 ACTIVATION(ssld_op_clip, SSLD_OP_CLIP);

@@ -26,6 +26,40 @@ ssld_status ssld_dnnl_fail(const struct ssld_dnnl *dnnl, dnnl_status_t status, c
                      dnnl_version()->minor, dnnl_version()->patch, dnnl_status2str(status));
 }
 
+bool ssld_dnnl_multiplies_bf16(void)
+{
+    unsigned wanted = dnnl_cpu_isa_avx512_core_bf16;
+    return ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted; /* each set of instructions includes its forerunners' bits */
+}
+
+const char *ssld_dnnl_isa(void)
+{
+    /* Each set of instructions includes its forerunners' bits, so the first that is contained is the widest. */
+    static const struct {
+        unsigned    bits;
+        const char *name;
+    } sets[] = {
+        { dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx" },
+        { dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16" },
+        { dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni" },
+        { dnnl_cpu_isa_avx512_core, "avx512_core" },
+        { dnnl_cpu_isa_avx2_vnni, "avx2_vnni" },
+        { dnnl_cpu_isa_avx2, "avx2" },
+        { dnnl_cpu_isa_avx, "avx" },
+        { dnnl_cpu_isa_sse41, "sse41" },
+    };
+    unsigned used = (unsigned)dnnl_get_effective_cpu_isa();
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++)
+        if ((used & sets[i].bits) == sets[i].bits)
+            return sets[i].name;
+    return "default";
+}
+
+dnnl_data_type_t ssld_dnnl_type(int32_t type)
+{
+    return type == ELEMENT_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
 ssld_status ssld_dnnl_open(ssld_context *context, struct ssld_dnnl *dnnl)
 {
     *dnnl = (struct ssld_dnnl){ .context = context };

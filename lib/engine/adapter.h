@@ -9,6 +9,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
+#include "engine/element.h"
 #include "graph/graph.h"
 
 /* An owned memory descriptor: 3.x's opaque one, or a copy of 2.x's struct. */
@@ -34,10 +35,16 @@ void        ssld_dnnl_close(struct ssld_dnnl *dnnl);
 /* SSLD_BACKEND or SSLD_OUT_OF_MEMORY with a text; `what` names operator and node: "Conv 'conv1', backward data". */
 ssld_status ssld_dnnl_fail(const struct ssld_dnnl *dnnl, dnnl_status_t status, const char *what);
 
-/* -- Memory descriptors, all f32 ---------------------------------------------------------------------------------- */
+/* Whether the CPU has instructions for products of bfloat16, and oneDNN uses them. */
+bool            ssld_dnnl_multiplies_bf16(void);
+/* The widest instructions that oneDNN uses, by the names of its DNNL_MAX_CPU_ISA in lower case; "default": it does not tell. */
+const char     *ssld_dnnl_isa(void);
+dnnl_data_type_t ssld_dnnl_type(int32_t type); /* of an ELEMENT_x */
 
-ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_format_tag_t tag,
-                           ssld_md **md);
+/* -- Memory descriptors ---------------------------------------------------------------------------------- */
+
+ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_data_type_t type,
+                           dnnl_format_tag_t tag, ssld_md **md);
 void        ssld_md_destroy(const struct ssld_dnnl *dnnl, ssld_md *md); /* NULL is ignored */
 size_t      ssld_md_size(const ssld_md *md);                            /* bytes, padding included */
 bool        ssld_md_equal(const ssld_md *a, const ssld_md *b);

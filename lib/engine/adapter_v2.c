@@ -20,13 +20,13 @@ static ssld_status md_copy(const struct ssld_dnnl *dnnl, const dnnl_memory_desc_
     return SSLD_OK;
 }
 
-ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_format_tag_t tag,
-                           ssld_md **md)
+ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_data_type_t type,
+                           dnnl_format_tag_t tag, ssld_md **md)
 {
     dnnl_memory_desc_t value;
     dnnl_dims_t padded = { 0 };
     memcpy(padded, dims, (size_t)ndims * sizeof dims[0]);
-    dnnl_status_t status = dnnl_memory_desc_init_by_tag(&value, ndims, padded, dnnl_f32, tag);
+    dnnl_status_t status = dnnl_memory_desc_init_by_tag(&value, ndims, padded, type, tag);
     return status == dnnl_success ? md_copy(dnnl, &value, md) : ssld_dnnl_fail(dnnl, status, "a memory descriptor");
 }
 

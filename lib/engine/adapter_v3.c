@@ -18,13 +18,13 @@ static dnnl_memory_desc_t handle_of(const ssld_md *md)
 
 /* -- Memory descriptors ------------------------------------------------------------------------------------------- */
 
-ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_format_tag_t tag,
-                           ssld_md **md)
+ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_data_type_t type,
+                           dnnl_format_tag_t tag, ssld_md **md)
 {
     dnnl_memory_desc_t handle = NULL;
     dnnl_dims_t padded = { 0 };
     memcpy(padded, dims, (size_t)ndims * sizeof dims[0]);
-    dnnl_status_t status = dnnl_memory_desc_create_with_tag(&handle, ndims, padded, dnnl_f32, tag);
+    dnnl_status_t status = dnnl_memory_desc_create_with_tag(&handle, ndims, padded, type, tag);
     if (status != dnnl_success)
         return ssld_dnnl_fail(dnnl, status, "a memory descriptor");
     *md = md_of_handle(handle);

@@ -8,6 +8,10 @@
  * row, so that the middle has no test in it. */
 #include "engine/kernels.h"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 #define MOST_KERNEL_WIDTH 7 /* wider kernels are done in pieces */
 #define WANTED_TASKS 16     /* pieces of work at least, whatever the number of channels; fixed, for the same bits */
 
@@ -118,9 +122,47 @@ static int64_t image_groups(const struct planes *src)
     return groups < src->n ? groups : src->n;
 }
 
-size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct ssld_window *window)
+static size_t partial_floats(const struct planes *src, const struct ssld_window *window)
 {
-    return (size_t)(image_groups(src) * src->blocks * window->kernel[0] * window->kernel[1] * src->b) * sizeof(float);
+    return (size_t)(image_groups(src) * src->blocks * window->kernel[0] * window->kernel[1] * src->b);
+}
+
+/* Behind the partial sums each thread has room for one block of one image of src and of diff_dst in single precision. */
+static size_t block_floats(const struct planes *planes)
+{
+    return planes->type == ELEMENT_F32 ? 0 : (size_t)(planes->h * planes->w * planes->b);
+}
+
+size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
+                                    int32_t threads)
+{
+    return (partial_floats(src, window) + (size_t)threads * (block_floats(src) + block_floats(dst))) * sizeof(float);
+}
+
+MULTIVERSION static void widen(int64_t count, const uint16_t *restrict src, float *restrict dst)
+{
+    for (int64_t i = 0; i < count; i++)
+        dst[i] = bf16_to_float(src[i]);
+}
+
+/* A block of an image in single precision: where it is, or widened into `room`. */
+static const float *widened(const struct planes *planes, const void *data, int64_t block, float *room)
+{
+    int64_t count = planes->h * planes->w * planes->b;
+    const void *at = element_at_const(planes->type, data, block * count);
+    if (planes->type == ELEMENT_F32)
+        return at;
+    widen(count, at, room);
+    return room;
+}
+
+static int thread_number(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
 }
 
 /* All kernel rows of one channel block of one image. */
@@ -142,20 +184,21 @@ static void kernel_of_image(const struct planes *src, const struct planes *dst, 
 }
 
 void ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
-                                const float *src_data, const float *diff_dst, float *partial,
-                                bool add, float *diff_weights)
+                                     const void *src_data, const void *diff_dst, float *partial, bool add,
+                                     float *diff_weights)
 {
     int64_t groups = image_groups(src), kernel = window->kernel[0] * window->kernel[1] * src->b;
-    int64_t src_plane = src->h * src->w * src->b, dst_plane = dst->h * dst->w * dst->b;
-    #pragma omp parallel for
+    float *rooms = partial + partial_floats(src, window);
+    size_t room = block_floats(src) + block_floats(dst);
+#pragma omp parallel for
     for (int64_t task = 0; task < groups * src->blocks; task++) {
         int64_t group = task / src->blocks, block = task % src->blocks;
-        float *weights = partial + task * kernel;
+        float *weights = partial + task * kernel, *src_room = rooms + room * (size_t)thread_number();
         for (int64_t i = 0; i < kernel; i++)
             weights[i] = 0;
         for (int64_t n = group * src->n / groups; n < (group + 1) * src->n / groups; n++)
-            kernel_of_image(src, dst, window, src_data + (n * src->blocks + block) * src_plane,
-                            diff_dst + (n * src->blocks + block) * dst_plane, weights);
+            kernel_of_image(src, dst, window, widened(src, src_data, n * src->blocks + block, src_room),
+                            widened(dst, diff_dst, n * src->blocks + block, src_room + block_floats(src)), weights);
     }
     for (int64_t i = 0; i < src->blocks * kernel; i++) {
         float sum = 0;

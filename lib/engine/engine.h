@@ -8,6 +8,8 @@
 #define SSLD_LIB_ENGINE_ENGINE_H
 
 #include "graph/graph.h"
+#include "ssld/model.h"
+#include "ssld/profile.h"
 
 #define SSLD_PLAN_EVAL 0             /* inference: batch norm by running statistics, folded where it can be */
 #define SSLD_PLAN_BATCH_STATISTICS 1 /* inference with batch norm by each batch's statistics; no dropout */
@@ -20,6 +22,8 @@ struct ssld_plan_options {
     int32_t  batch;   /* images in every call */
     int32_t  threads;
     uint64_t seed;    /* of dropout */
+    int32_t  precision; /* SSLD_PRECISION_x: of activations, their diffs and what convolutions multiply; parameters, statistics
+                         * and sums are f32 */
     size_t   cache_bytes; /* what a chunk of images may touch; 0: a third of the last-level cache */
     int32_t  block;   /* channels in a block of activations: 16, 8, 1 (plain); 0: the widest this CPU can convolve */
 };
@@ -55,6 +59,8 @@ const char *ssld_plan_first_non_finite(struct ssld_plan *plan);
  * finite leaves no trace. */
 void        ssld_plan_update_statistics(struct ssld_plan *plan);
 
+bool ssld_plan_is_bf16(const struct ssld_plan *plan); /* what was chosen */
+
 int32_t                      ssld_plan_parameter_count(const struct ssld_plan *plan);
 const struct ssld_parameter *ssld_plan_parameter(const struct ssld_plan *plan, int32_t index);
 
@@ -67,5 +73,20 @@ ssld_status ssld_plan_snapshot(struct ssld_plan *plan, struct ssld_graph **graph
 
 /* Run `work` with the plan's thread count for what it starts in parallel: loops over parameters outside the engine. */
 void ssld_plan_run(struct ssld_plan *plan, void (*work)(void *argument), void *argument);
+
+/* -- Measuring (profile.c) ---------------------------------------------------------------------------------------- */
+
+double ssld_seconds(void); /* of a clock that only goes forward */
+
+/* From begin on, all counters 0, every action is timed; end stops that and forgets. */
+void ssld_plan_profile_begin(struct ssld_plan *plan);
+void ssld_plan_profile_end(struct ssld_plan *plan);
+bool ssld_plan_profiled(const struct ssld_plan *plan);
+/* The index-th sum over operators of a kind and direction since begin: calls, gflop and bytes of one forward and backward,
+ * milliseconds of all of them. False past the last. What ssld_plan_run() ran is the last. */
+bool ssld_plan_profile_entry(const struct ssld_plan *plan, int32_t index, ssld_profile_entry *entry);
+/* Seconds that the bare primitives of all convolutions and fully connected layers take for the whole batch: each run alone,
+ * once to warm up, then `repeats` times, of which the median counts. */
+ssld_status ssld_plan_measure_primitives(struct ssld_plan *plan, int32_t repeats, double *seconds);
 
 #endif

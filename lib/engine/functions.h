@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#include "engine/element.h"
 
 ALWAYS_INLINE float float_of_bits(uint32_t bits)
 {
@@ -27,7 +27,8 @@ ALWAYS_INLINE uint32_t bits_of_float(float x)
     return bits;
 }
 
-/* e^x for -87 .. 88, which is almost all of float's range; beyond it the value at the bound. Within 1.1 units in the last place.
+/* e^x for -87 .. 88, which is almost all of float's range; beyond it the value at the bound. Within 1.1 units in the last
+ * place.
  *
  *   n = round(x / ln 2)      r = x - n ln 2, |r| <= ln 2 / 2      e^x = 2^n (1 + r + r^2 q(r))
  *

@@ -6,8 +6,8 @@
 #ifndef SSLD_LIB_ENGINE_KERNELS_H
 #define SSLD_LIB_ENGINE_KERNELS_H
 
-#include "engine/functions.h"
 #include "engine/element.h"
+#include "engine/functions.h"
 #include "engine/plan.h"
 
 /* One body, compiled for the instruction sets that matter and chosen when the library is loaded. Not under sanitizers,
@@ -146,24 +146,33 @@ ALWAYS_INLINE float activation_slope(int32_t kind, float x, float alpha, float b
                                           : 1.0f;
 }
 
-/* -- Activations of count floats: dst = act(src), diff_src = diff_dst * act'(src); src may be dst ---------------------- */
+/* -- Activations of count elements: dst = act(src), diff_src = diff_dst * act'(src); src may be dst -------------------- */
 
-void  ssld_activation_forward(const struct ssld_activation *activation, size_t count, const float *src, float *dst);
-void  ssld_activation_backward(const struct ssld_activation *activation, size_t count, const float *src,
-                               const float *diff_dst, float *diff_src);
+void  ssld_activation_forward(const struct ssld_activation *activation, int32_t type, int64_t count, const void *src,
+                              void *dst);
+void  ssld_activation_backward(const struct ssld_activation *activation, int32_t type, int64_t count, const void *src,
+                               const void *diff_dst, void *diff_src);
 float ssld_activation_of_zero(const struct ssld_activation *activation);
 void  ssld_activation_post_ops(const struct ssld_activation *activation, struct ssld_dnnl_post_ops *post_ops);
 
 /* Zero the padding lanes of the last block, for kernels that may have written others there. */
-void ssld_zero_padding(const struct planes *planes, float *data);
+void ssld_zero_padding(const struct planes *planes, void *data);
+
+/* Elements of the chunk at hand, padding included. */
+static inline int64_t tensor_elements(const struct tensor *tensor)
+{
+    return ssld_planes_elements(&tensor->planes);
+}
 
 /* -- Depthwise convolution ---------------------------------------------------------------------------------------- */
 
-/* diff_weights (C/b, KH, KW, b), added to what is there with `add`, from src (N, C/b, H, W, b) and diff_dst (N, C/b, OH, OW, b). `partial` has room for
- * ssld_depthwise_partial_bytes(). Why our own: oneDNN's covers 3x3 well, 5x5 takes 100 times as long as it should. */
-size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct ssld_window *window);
+/* diff_weights (C/b, KH, KW, b), added to what is there with `add`, from src (N, C/b, H, W, b) and diff_dst (N, C/b, OH, OW, b).
+ * `partial` has room for ssld_depthwise_partial_bytes(). Why our own: oneDNN's covers 3x3 well, 5x5 takes 100 times as long as
+ * it should. */
+size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
+                                    int32_t threads);
 void   ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst,
-                                       const struct ssld_window *window, const float *src_data, const float *diff_dst,
+                                       const struct ssld_window *window, const void *src_data, const void *diff_dst,
                                        float *partial, bool add, float *diff_weights);
 
 #endif

@@ -52,7 +52,11 @@ static bool is_whole(const struct ssld_plan *plan, const struct span *spans, int
 static size_t image_bytes(const struct ssld_plan *plan, int32_t id)
 {
     int32_t values = 2 * plan->graph->value_count;
-    return id < values ? plan->tensors[id / 2].image_bytes : plan->steps[id - values].workspace_bytes;
+    if (id >= values)
+        return plan->steps[id - values].workspace_bytes;
+    const struct tensor *tensor = &plan->tensors[id / 2];
+    return id % 2 ? tensor->image_bytes / element_size(tensor->planes.type) * element_size(plan->type)
+                  : tensor->image_bytes;
 }
 
 /* -- Places: one for each id that a segment touches --------------------------------------------------------------- */
@@ -118,7 +122,7 @@ static void advise_large_pages(char *data, size_t bytes)
 #endif
 }
 
-static char *allocate_arena(struct ssld_plan *plan, size_t bytes)
+char *ssld_arena_allocate(struct ssld_plan *plan, size_t bytes)
 {
     char *arena = ssld_alloc(plan->context, bytes);
     if (!arena)
@@ -135,8 +139,8 @@ static char *allocate_arena(struct ssld_plan *plan, size_t bytes)
 
 static ssld_status allocate_arenas(struct ssld_plan *plan)
 {
-    plan->arena = allocate_arena(plan, plan->arena_bytes);
-    plan->chunk_arena = allocate_arena(plan, plan->chunk_arena_bytes);
+    plan->arena = ssld_arena_allocate(plan, plan->arena_bytes);
+    plan->chunk_arena = ssld_arena_allocate(plan, plan->chunk_arena_bytes);
     if (plan->arena && plan->chunk_arena)
         return SSLD_OK;
     return ssld_fail_memory(plan->context, "activations; a smaller batch needs less",
@@ -177,9 +181,9 @@ ssld_status ssld_memory_make(struct ssld_plan *plan)
             place->base = whole ? plan->arena + blocks[place->id].offset : plan->chunk_arena + offsets[at];
             place->stride = whole ? image_bytes(plan, place->id) : 0;
         }
-    plan->pixels = (float *)(plan->arena + blocks[2 * plan->graph->input].offset);
-    plan->logits = (float *)(plan->arena + blocks[2 * plan->graph->output].offset);
-    plan->diff_logits = (float *)(plan->arena + blocks[2 * plan->graph->output + 1].offset);
+    plan->pixels = (plan->arena + blocks[2 * plan->graph->input].offset);
+    plan->logits = (plan->arena + blocks[2 * plan->graph->output].offset);
+    plan->diff_logits = (plan->arena + blocks[2 * plan->graph->output + 1].offset);
 done:
     ssld_free(plan->context, spans);
     ssld_free(plan->context, blocks);

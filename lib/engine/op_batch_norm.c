@@ -260,7 +260,7 @@ static ssld_status batch_norm_observe(struct ssld_plan *plan, struct step *step)
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
         struct task task = task_of(planes, i);
-        moments(src->type, planes->b, task.count, element_at(src->type, src->data, task.at), partial + i * 2 * planes->b);
+        moments(planes->type, planes->b, task.count, element_at(planes->type, src->data, task.at), partial + i * 2 * planes->b);
     }
     join_sums(planes, partial, plan->chunk == 0, norm);
     return SSLD_OK;
@@ -310,8 +310,8 @@ static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
     for (int64_t i = 0; i < tasks; i++) {
         struct task task = task_of(planes, i);
         struct lanes lanes = lanes_from(norm, activation, task.lane);
-        apply(src->type, planes->b, activation->kind, &lanes, task.count, element_at(src->type, src->data, task.at),
-              element_at(src->type, dst->data, task.at));
+        apply(planes->type, planes->b, activation->kind, &lanes, task.count, element_at(planes->type, src->data, task.at),
+              element_at(planes->type, dst->data, task.at));
     }
     if (ssld_activation_of_zero(activation) != 0)
         ssld_zero_padding(planes, dst->data);
@@ -334,8 +334,8 @@ static ssld_status batch_norm_observe_diff(struct ssld_plan *plan, struct step *
     for (int64_t i = 0; i < tasks; i++) {
         struct task task = task_of(planes, i);
         struct lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
-        diff_sums(src->type, planes->b, step->node->activation.kind, &lanes, task.count,
-                  element_at(src->type, src->data, task.at), element_at(src->type, dst->diff, task.at),
+        diff_sums(planes->type, planes->b, step->node->activation.kind, &lanes, task.count,
+                  element_at(planes->type, src->data, task.at), element_at(planes->type, dst->diff, task.at),
                   partial + i * 2 * planes->b);
     }
     join_sums(planes, partial, plan->chunk == 0, norm);
@@ -383,9 +383,9 @@ static ssld_status batch_norm_backward(struct ssld_plan *plan, struct step *step
     for (int64_t i = 0; i < tasks; i++) {
         struct task task = task_of(planes, i);
         struct lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
-        diff_src_pass(src->type, planes->b, step->node->activation.kind, &lanes, task.count,
-                      element_at(src->type, src->data, task.at), element_at(src->type, dst->diff, task.at),
-                      element_at(src->type, diff_src, task.at));
+        diff_src_pass(planes->type, planes->b, step->node->activation.kind, &lanes, task.count,
+                      element_at(planes->type, src->data, task.at), element_at(planes->type, dst->diff, task.at),
+                      element_at(planes->type, diff_src, task.at));
     }
     return SSLD_OK;
 }

@@ -22,43 +22,76 @@ static ssld_status add_prepare(struct ssld_plan *plan, struct step *step)
     return check_layout(plan, step);
 }
 
+#define PIECE 4096 /* elements that a thread takes at a time */
+
+ALWAYS_INLINE void add_loop(int32_t type, bool relu, int64_t count, const void *a, const void *b, void *dst)
+{
+    for (int64_t i = 0; i < count; i++) {
+        float sum = element_load(type, a, i) + element_load(type, b, i);
+        element_store(type, dst, i, relu ? relu_value(sum) : sum);
+    }
+}
+
+MULTIVERSION static void add_range(int32_t type, bool relu, int64_t count, const void *a, const void *b, void *dst)
+{
+    if (relu)
+        WITH_TYPE(type, add_loop(TYPE, true, count, a, b, dst));
+    else
+        WITH_TYPE(type, add_loop(TYPE, false, count, a, b, dst));
+}
+
 static ssld_status add_forward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *dst = ssld_step_dst(plan, step);
-    const float *a = ssld_step_src(plan, step, 0)->data, *b = ssld_step_src(plan, step, 1)->data;
-    int64_t count = (int64_t)(dst->bytes / sizeof(float));
-    float *sum = dst->data;
-    if (step->node->activation.kind == SSLD_OP_RELU) {
-#pragma omp parallel for simd
-        for (int64_t i = 0; i < count; i++)
-            sum[i] = relu_value(a[i] + b[i]);
-        return SSLD_OK;
-    }
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < count; i++)
-        sum[i] = a[i] + b[i];
-    if (step->node->activation.kind != SSLD_OP_IDENTITY) {
-        ssld_activation_forward(&step->node->activation, (size_t)count, sum, sum);
-        if (ssld_activation_of_zero(&step->node->activation) != 0)
-            ssld_zero_padding(&dst->planes, sum);
+    const void *a = ssld_step_src(plan, step, 0)->data, *b = ssld_step_src(plan, step, 1)->data;
+    int64_t count = tensor_elements(dst);
+    const struct ssld_activation *activation = &step->node->activation;
+    int32_t type = dst->planes.type;
+#pragma omp parallel for
+    for (int64_t i = 0; i < count; i += PIECE)
+        add_range(type, activation->kind == SSLD_OP_RELU, count - i < PIECE ? count - i : PIECE,
+                  element_at_const(type, a, i), element_at_const(type, b, i), element_at(type, dst->data, i));
+    if (activation->kind != SSLD_OP_IDENTITY && activation->kind != SSLD_OP_RELU) {
+        ssld_activation_forward(activation, type, count, dst->data, dst->data);
+        if (ssld_activation_of_zero(activation) != 0)
+            ssld_zero_padding(&dst->planes, dst->data);
     }
     return SSLD_OK;
 }
 
 /* diff_a = diff_b = diff_dst * act'; training fuses only ReLU, whose slope shows in dst. */
+ALWAYS_INLINE void add_diff_loop(int32_t type, bool relu, int64_t count, const void *sum, const void *diff,
+                                 void *diff_src)
+{
+    for (int64_t i = 0; i < count; i++) {
+        bool passes = !relu || element_load(type, sum, i) > 0;
+        element_store(type, diff_src, i, passes ? element_load(type, diff, i) : 0);
+    }
+}
+
+MULTIVERSION static void add_diff_range(int32_t type, bool relu, int64_t count, const void *sum, const void *diff,
+                                        void *diff_src)
+{
+    if (relu)
+        WITH_TYPE(type, add_diff_loop(TYPE, true, count, sum, diff, diff_src));
+    else
+        WITH_TYPE(type, add_diff_loop(TYPE, false, count, sum, diff, diff_src));
+}
+
 static ssld_status add_backward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *dst = ssld_step_dst(plan, step);
-    const float *diff = dst->diff, *sum = dst->data;
-    int64_t count = (int64_t)(dst->bytes / sizeof(float));
+    int64_t count = tensor_elements(dst);
+    int32_t type = dst->planes.type;
     bool relu = step->node->activation.kind == SSLD_OP_RELU;
     for (int32_t input = 0; input < 2; input++) {
-        float *diff_src = ssld_step_diff_src(plan, step, input);
+        void *diff_src = ssld_step_diff_src(plan, step, input);
         if (!diff_src)
             continue;
-#pragma omp parallel for simd
-        for (int64_t i = 0; i < count; i++)
-            diff_src[i] = relu && !(sum[i] > 0) ? 0 : diff[i];
+#pragma omp parallel for
+        for (int64_t i = 0; i < count; i += PIECE)
+            add_diff_range(type, relu, count - i < PIECE ? count - i : PIECE, element_at_const(type, dst->data, i),
+                           element_at_const(type, dst->diff, i), element_at(type, diff_src, i));
     }
     return SSLD_OK;
 }
@@ -90,38 +123,40 @@ static ssld_status mul_prepare(struct ssld_plan *plan, struct step *step)
 }
 
 /* s of a position stands in lane 0 of its own blocks, which are `width` wide. */
-ALWAYS_INLINE void mul_block(int64_t b, int64_t hw, enum factor kind, int64_t width, const float *x, const float *s,
-                             float *dst)
+ALWAYS_INLINE void mul_block(int32_t type, int64_t b, int64_t hw, enum factor kind, int64_t width, const void *x,
+                             const void *s, void *dst)
 {
     for (int64_t p = 0; p < hw; p++)
-        for (int64_t l = 0; l < b; l++)
-            dst[p * b + l] = x[p * b + l] * s[kind == FACTOR_OF_POSITION  ? p * width
-                                              : kind == FACTOR_OF_CHANNEL ? l
-                                                                          : p * b + l];
+        for (int64_t l = 0; l < b; l++) {
+            int64_t at = kind == FACTOR_OF_POSITION ? p * width : kind == FACTOR_OF_CHANNEL ? l : p * b + l;
+            element_store(type, dst, p * b + l, element_load(type, x, p * b + l) * element_load(type, s, at));
+        }
 }
 
-MULTIVERSION static void mul_of_block(int64_t b, int64_t hw, enum factor kind, int64_t width, const float *x,
-                                      const float *s, float *dst)
+MULTIVERSION static void mul_of_block(int32_t type, int64_t b, int64_t hw, enum factor kind, int64_t width,
+                                      const void *x, const void *s, void *dst)
 {
     if (kind == FACTOR_OF_CHANNEL)
-        WITH_BLOCK(b, mul_block(B, hw, FACTOR_OF_CHANNEL, width, x, s, dst));
+        WITH_TYPE(type, WITH_BLOCK(b, mul_block(TYPE, B, hw, FACTOR_OF_CHANNEL, width, x, s, dst)));
     else if (kind == FACTOR_OF_POSITION)
-        WITH_BLOCK(b, mul_block(B, hw, FACTOR_OF_POSITION, width, x, s, dst));
+        WITH_TYPE(type, WITH_BLOCK(b, mul_block(TYPE, B, hw, FACTOR_OF_POSITION, width, x, s, dst)));
     else
-        WITH_BLOCK(b, mul_block(B, hw, FACTOR_OF_ELEMENT, width, x, s, dst));
+        WITH_TYPE(type, WITH_BLOCK(b, mul_block(TYPE, B, hw, FACTOR_OF_ELEMENT, width, x, s, dst)));
 }
 
 /* Of two tensors' layouts, on any data that stands like them. */
-static void mul(const struct tensor *first, const struct tensor *second, const float *x, const float *s, float *dst)
+static void mul(const struct tensor *first, const struct tensor *second, const void *x, const void *s, void *dst)
 {
     enum factor kind = factor_kind(first, second);
+    int32_t type = first->planes.type;
     int64_t b = first->planes.b, size = first->planes.h * first->planes.w * b, width = second->planes.b;
     int64_t blocks = first->planes.n * first->planes.blocks;
     int64_t factors = second->planes.h * second->planes.w * width; /* of a block of s */
 #pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++) {
         int64_t block = kind == FACTOR_OF_POSITION ? i / first->planes.blocks : i;
-        mul_of_block(b, size / b, kind, width, x + i * size, s + block * factors, dst + i * size);
+        mul_of_block(type, b, size / b, kind, width, element_at_const(type, x, i * size),
+                     element_at_const(type, s, block * factors), element_at(type, dst, i * size));
     }
 }
 
@@ -133,64 +168,69 @@ static ssld_status mul_forward(struct ssld_plan *plan, struct step *step)
 }
 
 /* Of a channel: diff_s = sum over positions of diff_dst * x */
-ALWAYS_INLINE void mul_sum_block(int64_t b, int64_t hw, const float *x, const float *diff_dst, float *diff_s)
+ALWAYS_INLINE void mul_sum_block(int32_t type, int64_t b, int64_t hw, const void *x, const void *diff_dst, void *diff_s)
 {
     float sum[16] = { 0 };
     for (int64_t p = 0; p < hw; p++)
         for (int64_t l = 0; l < b; l++)
-            sum[l] += x[p * b + l] * diff_dst[p * b + l];
+            sum[l] += element_load(type, x, p * b + l) * element_load(type, diff_dst, p * b + l);
     for (int64_t l = 0; l < b; l++)
-        diff_s[l] = sum[l];
+        element_store(type, diff_s, l, sum[l]);
 }
 
-MULTIVERSION static void mul_sum_of_block(int64_t b, int64_t hw, const float *x, const float *diff_dst, float *diff_s)
+MULTIVERSION static void mul_sum_of_block(int32_t type, int64_t b, int64_t hw, const void *x, const void *diff_dst,
+                                          void *diff_s)
 {
-    WITH_BLOCK(b, mul_sum_block(B, hw, x, diff_dst, diff_s));
+    WITH_TYPE(type, WITH_BLOCK(b, mul_sum_block(TYPE, B, hw, x, diff_dst, diff_s)));
 }
 
-static void mul_sums_of_channels(const struct planes *planes, const float *x, const float *diff_dst, float *diff_s)
+static void mul_sums_of_channels(const struct tensor *like, const void *x, const void *diff_dst, void *diff_s)
 {
-    int64_t b = planes->b, size = planes->h * planes->w * b;
+    int32_t type = like->planes.type;
+    int64_t b = like->planes.b, size = like->planes.h * like->planes.w * b, blocks = like->planes.n * like->planes.blocks;
 #pragma omp parallel for
-    for (int64_t i = 0; i < planes->n * planes->blocks; i++)
-        mul_sum_of_block(b, size / b, x + i * size, diff_dst + i * size, diff_s + i * b);
+    for (int64_t i = 0; i < blocks; i++)
+        mul_sum_of_block(type, b, size / b, element_at_const(type, x, i * size), element_at_const(type, diff_dst, i * size),
+                         element_at(type, diff_s, i * b));
 }
 
 #define RUN 64 /* positions whose sums are kept at a time */
 
-/* Of a position: diff_s = sum over channels of diff_dst * x, into lane 0 of `width`; `blocks` of x stand `step` apart. */
-ALWAYS_INLINE void mul_sum_run(int64_t b, int64_t blocks, int64_t step, int64_t count, int64_t width, const float *x,
-                               const float *diff_dst, float *diff_s)
+/* Of a position: diff_s = sum over channels of diff_dst * x, into lane 0 of `width`; `blocks` of x stand `stride` apart. */
+ALWAYS_INLINE void mul_sum_run(int32_t type, int64_t b, int64_t blocks, int64_t stride, int64_t count, int64_t width,
+                               const void *x, const void *diff_dst, void *diff_s)
 {
     float sums[RUN * 16] = { 0 };
     for (int64_t k = 0; k < blocks; k++)
         for (int64_t i = 0; i < count * b; i++)
-            sums[i] += x[k * step + i] * diff_dst[k * step + i];
+            sums[i] += element_load(type, x, k * stride + i) * element_load(type, diff_dst, k * stride + i);
     for (int64_t p = 0; p < count; p++) {
         float sum = 0;
         for (int64_t l = 0; l < b; l++)
             sum += sums[p * b + l];
         for (int64_t l = 0; l < width; l++)
-            diff_s[p * width + l] = l ? 0 : sum;
+            element_store(type, diff_s, p * width + l, l ? 0 : sum);
     }
 }
 
-MULTIVERSION static void mul_sum_of_run(int64_t b, int64_t blocks, int64_t step, int64_t count, int64_t width,
-                                        const float *x, const float *diff_dst, float *diff_s)
+MULTIVERSION static void mul_sum_of_run(int32_t type, int64_t b, int64_t blocks, int64_t stride, int64_t count,
+                                        int64_t width, const void *x, const void *diff_dst, void *diff_s)
 {
-    WITH_BLOCK(b, mul_sum_run(B, blocks, step, count, width, x, diff_dst, diff_s));
+    WITH_TYPE(type, WITH_BLOCK(b, mul_sum_run(TYPE, B, blocks, stride, count, width, x, diff_dst, diff_s)));
 }
 
-static void mul_sums_of_positions(const struct planes *planes, int64_t width, const float *x, const float *diff_dst,
-                                  float *diff_s)
+static void mul_sums_of_positions(const struct tensor *like, int64_t width, const void *x, const void *diff_dst,
+                                  void *diff_s)
 {
+    const struct planes *planes = &like->planes;
+    int32_t type = like->planes.type;
     int64_t b = planes->b, hw = planes->h * planes->w, image = planes->blocks * hw * b;
 #pragma omp parallel for collapse(2)
     for (int64_t n = 0; n < planes->n; n++)
         for (int64_t first = 0; first < hw; first += RUN) {
             int64_t count = hw - first < RUN ? hw - first : RUN, at = n * image + first * b;
-            mul_sum_of_run(b, planes->blocks, hw * b, count, width, x + at, diff_dst + at,
-                           diff_s + (n * hw + first) * width);
+            mul_sum_of_run(type, b, planes->blocks, hw * b, count, width, element_at_const(type, x, at),
+                           element_at_const(type, diff_dst, at), element_at(type, diff_s, (n * hw + first) * width));
         }
 }
 
@@ -198,16 +238,16 @@ static ssld_status mul_backward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *x = ssld_step_src(plan, step, 0), *s = ssld_step_src(plan, step, 1),
                   *dst = ssld_step_dst(plan, step);
-    float *diff_x = ssld_step_diff_src(plan, step, 0), *diff_s = ssld_step_diff_src(plan, step, 1);
+    void *diff_x = ssld_step_diff_src(plan, step, 0), *diff_s = ssld_step_diff_src(plan, step, 1);
     enum factor kind = factor_kind(x, s);
     if (diff_x)
         mul(x, s, dst->diff, s->data, diff_x);
     if (diff_s && kind == FACTOR_OF_ELEMENT)
         mul(x, x, dst->diff, x->data, diff_s);
     else if (diff_s && kind == FACTOR_OF_CHANNEL)
-        mul_sums_of_channels(&x->planes, x->data, dst->diff, diff_s);
+        mul_sums_of_channels(x, x->data, dst->diff, diff_s);
     else if (diff_s)
-        mul_sums_of_positions(&x->planes, s->planes.b, x->data, dst->diff, diff_s);
+        mul_sums_of_positions(x, s->planes.b, x->data, dst->diff, diff_s);
     return SSLD_OK;
 }
 
@@ -228,27 +268,40 @@ static ssld_status scale_prepare(struct ssld_plan *plan, struct step *step)
     return SSLD_OK;
 }
 
-static void scale(float factor, size_t bytes, const float *src, float *dst)
+ALWAYS_INLINE void scale_loop(int32_t type, float factor, int64_t count, const void *src, void *dst)
 {
-    int64_t count = (int64_t)(bytes / sizeof(float));
-#pragma omp parallel for simd
     for (int64_t i = 0; i < count; i++)
-        dst[i] = factor * src[i];
+        element_store(type, dst, i, factor * element_load(type, src, i));
+}
+
+MULTIVERSION static void scale_range(int32_t type, float factor, int64_t count, const void *src, void *dst)
+{
+    WITH_TYPE(type, scale_loop(TYPE, factor, count, src, dst));
+}
+
+static void scale(float factor, const struct tensor *like, const void *src, void *dst)
+{
+    int64_t count = tensor_elements(like);
+    int32_t type = like->planes.type;
+#pragma omp parallel for
+    for (int64_t i = 0; i < count; i += PIECE)
+        scale_range(type, factor, count - i < PIECE ? count - i : PIECE, element_at_const(type, src, i),
+                    element_at(type, dst, i));
 }
 
 static ssld_status scale_forward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0);
-    scale(step->node->attributes.scale, src->bytes, src->data, ssld_step_dst(plan, step)->data);
+    scale(step->node->attributes.scale, src, src->data, ssld_step_dst(plan, step)->data);
     return SSLD_OK;
 }
 
 static ssld_status scale_backward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *dst = ssld_step_dst(plan, step);
-    float *diff_src = ssld_step_diff_src(plan, step, 0);
+    void *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
-        scale(step->node->attributes.scale, dst->bytes, dst->diff, diff_src);
+        scale(step->node->attributes.scale, dst, dst->diff, diff_src);
     return SSLD_OK;
 }
 

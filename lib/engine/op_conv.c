@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* op_conv.c - convolution: dense, grouped and depthwise, on oneDNN; depthwise backward weights is ours. */
+#include <string.h>
+
 #include "engine/kernels.h"
 #include "engine/weighted.h"
 
@@ -10,10 +12,9 @@ struct convolution {
 
 /* Weights are (O, I, KH, KW), or (G, O/G, I/G, KH, KW): the same memory as ONNX's (O, I/G, KH, KW). oneDNN chooses their
  * layout; depthwise it is (G/b, 1, 1, KH, KW, b), which our kernel writes. */
-static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool depthwise, bool backward,
+static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool depthwise, int64_t images,
                             struct weighted_descriptors *d)
 {
-    int64_t images = ssld_step_images(plan, step, backward);
     struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
     struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
     const struct ssld_node *node = step->node;
@@ -30,12 +31,13 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, boo
     ssld_status status = ssld_planes_md(plan, &src, false, &d->src);
     if (!status)
         status = ssld_planes_md(plan, &dst, false, &d->dst);
+    dst.type = plan->type;
     if (!status)
-        status = ssld_md_create(&plan->dnnl, ndims, weights, groups ? dnnl_goihw : dnnl_oihw, &d->weights_plain);
+        status = ssld_planes_md(plan, &dst, false, &d->diff_dst);
     if (!status)
-        status = ssld_md_create(&plan->dnnl, ndims, weights, chosen, &d->weights_any);
+        status = ssld_weighted_describe(plan, ndims, weights, groups ? dnnl_goihw : dnnl_oihw, chosen, d);
     if (!status && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE)
-        status = ssld_md_create(&plan->dnnl, 1, &outputs, dnnl_x, &d->bias);
+        status = ssld_md_create(&plan->dnnl, 1, &outputs, dnnl_f32, dnnl_x, &d->bias);
     return status;
 }
 
@@ -58,51 +60,107 @@ static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, st
     ssld_status status = create_forward(plan, step, d, &conv->calls.forward.primitive);
     if (status)
         return status;
+    ssld_call_made(plan, &conv->calls.forward);
     ssld_log(plan->context, SSLD_LOG_INFO, "Conv '%s' forward: %s", step->node->name,
              ssld_primitive_name(&conv->calls.forward.primitive));
-    return ssld_weighted_add_parameters(plan, step, &conv->calls, d);
+    return SSLD_OK;
 }
 
-/* `hint` is a forward of as many images as backward has. */
+/* `hint` is a forward of as many images as backward has; `weights`: backward weights too. */
+static ssld_status create_backward(struct ssld_plan *plan, const struct step *step, const struct weighted_descriptors *d,
+                                   const struct ssld_primitive *hint, bool weights, struct weighted *calls)
+{
+    const struct ssld_window *window = &step->node->attributes.window;
+    dnnl_status_t created = dnnl_success;
+    if (ssld_step_src(plan, step, 0)->wants_diff)
+        created = ssld_convolution_backward_data(&plan->dnnl, d->src, d->weights_any, d->diff_dst, window, hint,
+                                                 &calls->backward_data.primitive);
+    if (created != dnnl_success)
+        return ssld_step_fail(plan, step, created, "backward data");
+    if (weights)
+        created = ssld_convolution_backward_weights(&plan->dnnl, d->src, d->diff_weights_any, d->bias, d->diff_dst, window,
+                                                    hint, &calls->backward_weights.primitive);
+    return created == dnnl_success ? SSLD_OK : ssld_step_fail(plan, step, created, "backward weights");
+}
+
 static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, struct convolution *conv,
                                     const struct weighted_descriptors *d, const struct ssld_primitive *hint)
 {
-    const struct ssld_window *window = &step->node->attributes.window;
     struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, ssld_step_images(plan, step, true));
-    dnnl_status_t created = dnnl_success;
-    ssld_status status = SSLD_OK;
-    if (ssld_step_src(plan, step, 0)->wants_diff) {
-        created = ssld_convolution_backward_data(&plan->dnnl, d->src, d->weights_any, d->dst, window,
-                                                 hint, &conv->calls.backward_data.primitive);
-        if (created != dnnl_success)
-            return ssld_step_fail(plan, step, created, "backward data");
-        ssld_call_made(plan, &conv->calls.backward_data);
-        status = ssld_weighted_prepare_reorder_weights(plan, step, &conv->calls);
-    }
+    struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, src.n);
+    ssld_status status = create_backward(plan, step, d, hint, !conv->depthwise, &conv->calls);
     if (status)
         return status;
-    if (conv->depthwise) {
-        ssld_plan_need(&plan->partial_bytes, ssld_depthwise_partial_bytes(&src, &step->node->attributes.window));
-        return SSLD_OK;
-    }
-    created = ssld_convolution_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst, window, hint,
-                                                &conv->calls.backward_weights.primitive);
-    if (created != dnnl_success)
-        return ssld_step_fail(plan, step, created, "backward weights");
+    ssld_call_made(plan, &conv->calls.backward_data);
     ssld_call_made(plan, &conv->calls.backward_weights);
-    return ssld_weighted_prepare_reorder_diff(plan, step, &conv->calls);
+    if (conv->depthwise)
+        ssld_plan_need(&plan->partial_bytes, ssld_depthwise_partial_bytes(&src, &dst, &step->node->attributes.window,
+                                                                          plan->options.threads));
+    return SSLD_OK;
+}
+
+/* oneDNN has no generated code for some small layers in bf16 (a first layer of 8 outputs), and its plain loops take hundreds of
+ * times as long. Backward weights then works on src and diff_dst in single precision. */
+static ssld_status prepare_widened(struct ssld_plan *plan, struct step *step, struct convolution *conv)
+{
+    struct weighted_descriptors d = { 0 };
+    struct ssld_primitive hint = { 0 };
+    struct call *call = &conv->calls.backward_weights;
+    int64_t images = ssld_step_images(plan, step, true);
+    struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
+    struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
+    const struct ssld_window *window = &step->node->attributes.window;
+    dnnl_status_t created = dnnl_success;
+    src.type = dst.type = ELEMENT_F32;
+    ssld_status status = describe(plan, step, conv->depthwise, images, &d);
+    ssld_md_destroy(&plan->dnnl, d.src);
+    ssld_md_destroy(&plan->dnnl, d.dst);
+    d.src = d.dst = NULL;
+    if (!status)
+        status = ssld_planes_md(plan, &src, false, &d.src);
+    if (!status)
+        status = ssld_planes_md(plan, &dst, false, &d.dst);
+    if (status)
+        goto done;
+    created = ssld_convolution_forward(&plan->dnnl, dnnl_forward_training, d.src, d.diff_weights_any, d.bias, d.dst, window,
+                                       NULL, &hint);
+    ssld_primitive_destroy(&call->primitive);
+    if (created == dnnl_success)
+        created = ssld_convolution_backward_weights(&plan->dnnl, d.src, d.diff_weights_any, d.bias, d.dst, window, &hint,
+                                                    &call->primitive);
+    if (created != dnnl_success) {
+        status = ssld_step_fail(plan, step, created, "backward weights");
+        goto done;
+    }
+    ssld_call_made(plan, call);
+    conv->calls.widened_src = ssld_planes_elements(&src);
+    conv->calls.widened_diff_dst = ssld_planes_elements(&dst);
+    ssld_plan_need(&plan->widened_bytes,
+                   (size_t)(conv->calls.widened_src + conv->calls.widened_diff_dst) * sizeof(float));
+done:
+    ssld_primitive_destroy(&hint);
+    ssld_weighted_release_descriptors(plan, &d);
+    return status;
+}
+
+static bool is_plain_loop(const struct ssld_primitive *primitive)
+{
+    return primitive->primitive && !strncmp(ssld_primitive_name(primitive), "ref", 3);
 }
 
 static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *step, struct convolution *conv)
 {
     struct weighted_descriptors d = { 0 };
     struct ssld_primitive hint = { 0 };
-    bool same = ssld_step_images(plan, step, true) == ssld_step_images(plan, step, false);
-    ssld_status status = describe(plan, step, conv->depthwise, true, &d);
+    int64_t images = ssld_step_images(plan, step, true);
+    bool same = images == ssld_step_images(plan, step, false);
+    ssld_status status = describe(plan, step, conv->depthwise, images, &d);
     if (!status && !same)
         status = create_forward(plan, step, &d, &hint);
     if (!status)
         status = prepare_backward(plan, step, conv, &d, same ? &conv->calls.forward.primitive : &hint);
+    if (!status && plan->type == ELEMENT_BF16 && is_plain_loop(&conv->calls.backward_weights.primitive))
+        status = prepare_widened(plan, step, conv);
     ssld_primitive_destroy(&hint);
     ssld_weighted_release_descriptors(plan, &d);
     return status;
@@ -118,16 +176,18 @@ static ssld_status convolution_prepare(struct ssld_plan *plan, struct step *step
     step->state = conv;
     if (!conv)
         return ssld_fail_memory(plan->context, "a convolution", sizeof *conv);
-    ssld_tensor_set_planes(dst, ssld_planes_of_value(plan, &plan->graph->values[node->output]));
+    ssld_tensor_set_planes(dst, ssld_planes_of_output(plan, step));
     /* Ours reads and writes one block width, adds no bias, and wants each output to have an input of its own. */
     conv->depthwise = node->attributes.group > 1 && node->attributes.group == src->planes.channels &&
                       weights->dims[0] == weights->dims[1] * node->attributes.group && src->planes.b == dst->planes.b &&
                       !(plan_trains(plan) && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE);
-    ssld_status status = describe(plan, step, conv->depthwise, false, &d);
+    ssld_status status = describe(plan, step, conv->depthwise, ssld_step_images(plan, step, false), &d);
     if (!status)
         status = prepare_forward(plan, step, conv, &d);
     if (!status && dst->wants_diff)
         status = prepare_backward_chunks(plan, step, conv);
+    if (!status)
+        status = ssld_weighted_add_parameters(plan, step, &conv->calls, &d);
     ssld_weighted_release_descriptors(plan, &d);
     return status;
 }
@@ -143,7 +203,7 @@ static ssld_status convolution_bind(struct ssld_plan *plan, struct step *step)
 static ssld_status convolution_forward(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
-    return ssld_call_run(plan, step, &conv->calls.forward, "forward");
+    return ssld_weighted_forward(plan, step, &conv->calls);
 }
 
 static ssld_status convolution_backward(struct ssld_plan *plan, struct step *step)
@@ -155,6 +215,19 @@ static ssld_status convolution_backward(struct ssld_plan *plan, struct step *ste
                                         dst->diff, (float *)plan->partial, !plan->fresh_diffs,
                                         ssld_step_parameter(plan, step, 1)->diff);
     return ssld_weighted_backward(plan, step, &conv->calls);
+}
+
+static ssld_status convolution_make_whole(struct ssld_plan *plan, struct step *step, struct weighted *calls)
+{
+    struct weighted_descriptors d = { 0 };
+    const struct convolution *conv = step->state;
+    ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, &d);
+    if (!status)
+        status = create_forward(plan, step, &d, &calls->forward.primitive);
+    if (!status && ssld_step_dst(plan, step)->wants_diff)
+        status = create_backward(plan, step, &d, &calls->forward.primitive, true, calls);
+    ssld_weighted_release_descriptors(plan, &d);
+    return status;
 }
 
 static void convolution_release(struct ssld_plan *plan, struct step *step)
@@ -171,4 +244,5 @@ const struct engine_op ssld_op_convolution = {
     .forward = convolution_forward,
     .backward = convolution_backward,
     .release = convolution_release,
+    .make_whole = convolution_make_whole,
 };

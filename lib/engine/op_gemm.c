@@ -3,10 +3,8 @@
 #include "engine/kernels.h"
 #include "engine/weighted.h"
 
-static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool backward,
-                            struct weighted_descriptors *d)
+static ssld_status describe(struct ssld_plan *plan, const struct step *step, int64_t images, struct weighted_descriptors *d)
 {
-    int64_t images = ssld_step_images(plan, step, backward);
     struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
     struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
     const struct ssld_node *node = step->node;
@@ -14,12 +12,13 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, boo
     ssld_status status = ssld_planes_md(plan, &src, true, &d->src);
     if (!status)
         status = ssld_planes_md(plan, &dst, true, &d->dst);
+    dst.type = plan->type;
     if (!status)
-        status = ssld_md_create(&plan->dnnl, 2, dims, dnnl_oi, &d->weights_plain);
+        status = ssld_planes_md(plan, &dst, true, &d->diff_dst);
     if (!status)
-        status = ssld_md_create(&plan->dnnl, 2, dims, dnnl_format_tag_any, &d->weights_any);
+        status = ssld_weighted_describe(plan, 2, dims, dnnl_oi, dnnl_format_tag_any, d);
     if (!status && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE)
-        status = ssld_md_create(&plan->dnnl, 1, dims, dnnl_x, &d->bias);
+        status = ssld_md_create(&plan->dnnl, 1, dims, dnnl_f32, dnnl_x, &d->bias);
     return status;
 }
 
@@ -35,39 +34,34 @@ static ssld_status create_forward(struct ssld_plan *plan, const struct step *ste
 }
 
 /* `hint` is a forward of as many images as backward has. */
-static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, struct weighted *calls,
-                                    const struct weighted_descriptors *d, const struct ssld_primitive *hint)
+static ssld_status create_backward(struct ssld_plan *plan, const struct step *step, const struct weighted_descriptors *d,
+                                   const struct ssld_primitive *hint, struct weighted *calls)
 {
-    ssld_status status = SSLD_OK;
     if (ssld_step_src(plan, step, 0)->wants_diff) {
         dnnl_status_t created = ssld_inner_product_backward_data(
-            &plan->dnnl, d->src, d->weights_any, d->dst, hint, &calls->backward_data.primitive);
+            &plan->dnnl, d->src, d->weights_any, d->diff_dst, hint, &calls->backward_data.primitive);
         if (created != dnnl_success)
             return ssld_step_fail(plan, step, created, "backward data");
-        ssld_call_made(plan, &calls->backward_data);
-        status = ssld_weighted_prepare_reorder_weights(plan, step, calls);
     }
-    if (status)
-        return status;
     dnnl_status_t created =
-        ssld_inner_product_backward_weights(&plan->dnnl, d->src, d->weights_any, d->bias, d->dst, hint,
+        ssld_inner_product_backward_weights(&plan->dnnl, d->src, d->diff_weights_any, d->bias, d->diff_dst, hint,
                                             &calls->backward_weights.primitive);
-    if (created != dnnl_success)
-        return ssld_step_fail(plan, step, created, "backward weights");
-    ssld_call_made(plan, &calls->backward_weights);
-    return ssld_weighted_prepare_reorder_diff(plan, step, calls);
+    return created == dnnl_success ? SSLD_OK : ssld_step_fail(plan, step, created, "backward weights");
 }
 
 static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *step, struct weighted *calls)
 {
     struct weighted_descriptors d = { 0 };
     struct ssld_primitive hint = { 0 };
-    bool same = ssld_step_images(plan, step, true) == ssld_step_images(plan, step, false);
-    ssld_status status = describe(plan, step, true, &d);
+    int64_t images = ssld_step_images(plan, step, true);
+    bool same = images == ssld_step_images(plan, step, false);
+    ssld_status status = describe(plan, step, images, &d);
     if (!status && !same)
         status = create_forward(plan, step, &d, &hint);
     if (!status)
-        status = prepare_backward(plan, step, calls, &d, same ? &calls->forward.primitive : &hint);
+        status = create_backward(plan, step, &d, same ? &calls->forward.primitive : &hint, calls);
+    ssld_call_made(plan, &calls->backward_data);
+    ssld_call_made(plan, &calls->backward_weights);
     ssld_primitive_destroy(&hint);
     ssld_weighted_release_descriptors(plan, &d);
     return status;
@@ -81,14 +75,16 @@ static ssld_status inner_product_prepare(struct ssld_plan *plan, struct step *st
     step->state = calls;
     if (!calls)
         return ssld_fail_memory(plan->context, "a fully connected layer", sizeof *calls);
-    ssld_tensor_set_planes(dst, ssld_planes_of_value(plan, &plan->graph->values[step->node->output]));
-    ssld_status status = describe(plan, step, false, &d);
+    ssld_tensor_set_planes(dst, ssld_planes_of_output(plan, step));
+    ssld_status status = describe(plan, step, ssld_step_images(plan, step, false), &d);
     if (!status)
         status = create_forward(plan, step, &d, &calls->forward.primitive);
     if (!status)
-        status = ssld_weighted_add_parameters(plan, step, calls, &d);
+        ssld_call_made(plan, &calls->forward);
     if (!status && dst->wants_diff)
         status = prepare_backward_chunks(plan, step, calls);
+    if (!status)
+        status = ssld_weighted_add_parameters(plan, step, calls, &d);
     ssld_weighted_release_descriptors(plan, &d);
     return status;
 }
@@ -100,13 +96,24 @@ static ssld_status inner_product_bind(struct ssld_plan *plan, struct step *step)
 
 static ssld_status inner_product_forward(struct ssld_plan *plan, struct step *step)
 {
-    struct weighted *calls = step->state;
-    return ssld_call_run(plan, step, &calls->forward, "forward");
+    return ssld_weighted_forward(plan, step, step->state);
 }
 
 static ssld_status inner_product_backward(struct ssld_plan *plan, struct step *step)
 {
     return ssld_weighted_backward(plan, step, step->state);
+}
+
+static ssld_status inner_product_make_whole(struct ssld_plan *plan, struct step *step, struct weighted *calls)
+{
+    struct weighted_descriptors d = { 0 };
+    ssld_status status = describe(plan, step, plan->options.batch, &d);
+    if (!status)
+        status = create_forward(plan, step, &d, &calls->forward.primitive);
+    if (!status && ssld_step_dst(plan, step)->wants_diff)
+        status = create_backward(plan, step, &d, &calls->forward.primitive, calls);
+    ssld_weighted_release_descriptors(plan, &d);
+    return status;
 }
 
 static void inner_product_release(struct ssld_plan *plan, struct step *step)
@@ -122,4 +129,5 @@ const struct engine_op ssld_op_inner_product = {
     .forward = inner_product_forward,
     .backward = inner_product_backward,
     .release = inner_product_release,
+    .make_whole = inner_product_make_whole,
 };

@@ -32,12 +32,13 @@ struct tile {
 /* -- Kernels: one tile -------------------------------------------------------------------------------------------- */
 
 /* Padding lanes are zeros and change no sum. */
-ALWAYS_INLINE void moments_tile(int64_t b, const struct tile *tile, const float *src, float *mean, float *inv_std)
+ALWAYS_INLINE void moments_tile(int32_t type, int64_t b, const struct tile *tile, const void *src, float *mean,
+                                float *inv_std)
 {
     double sums[TILE * 16] = { 0 }, squares[TILE * 16] = { 0 }, channels = (double)tile->channels;
     for (int64_t k = 0; k < tile->blocks; k++)
         for (int64_t i = 0; i < tile->positions * b; i++) {
-            double x = (double)src[k * tile->hw * b + i];
+            double x = (double)element_load(type, src, k * tile->hw * b + i);
             sums[i] += x;
             squares[i] += x * x;
         }
@@ -53,31 +54,31 @@ ALWAYS_INLINE void moments_tile(int64_t b, const struct tile *tile, const float 
     }
 }
 
-ALWAYS_INLINE void forward_tile(int64_t b, const struct tile *tile, const float *scale, const float *shift,
-                                const float *src, float *dst)
+ALWAYS_INLINE void forward_tile(int32_t type, int64_t b, const struct tile *tile, const float *scale,
+                                const float *shift, const void *src, void *dst)
 {
     float mean[TILE], inv_std[TILE];
-    moments_tile(b, tile, src, mean, inv_std);
+    moments_tile(type, b, tile, src, mean, inv_std);
     for (int64_t k = 0; k < tile->blocks; k++)
         for (int64_t p = 0; p < tile->positions; p++)
             for (int64_t l = 0; l < b; l++) {
                 int64_t i = (k * tile->hw + p) * b + l;
-                float y = (src[i] - mean[p]) * inv_std[p] * scale[k * b + l];
-                dst[i] = shift ? y + shift[k * b + l] : y;
+                float y = (element_load(type, src, i) - mean[p]) * inv_std[p] * scale[k * b + l];
+                element_store(type, dst, i, shift ? y + shift[k * b + l] : y);
             }
 }
 
-MULTIVERSION static void forward_of_tile(int64_t b, const struct tile *tile, const float *scale, const float *shift,
-                                         const float *src, float *dst)
+MULTIVERSION static void forward_of_tile(int32_t type, int64_t b, const struct tile *tile, const float *scale,
+                                         const float *shift, const void *src, void *dst)
 {
-    WITH_BLOCK(b, forward_tile(B, tile, scale, shift, src, dst));
+    WITH_TYPE(type, WITH_BLOCK(b, forward_tile(TYPE, B, tile, scale, shift, src, dst)));
 }
 
 /* sums[0 .. C) += diff_dst * x^, sums[C .. 2 C) += diff_dst, C padded to whole blocks. With g = diff_dst * scale, of each
  * position the means over the channels of g and of g * x^. */
-ALWAYS_INLINE void diff_sums_tile(int64_t b, const struct tile *tile, const float *scale, const float *mean,
-                                  const float *inv_std, const float *src, const float *diff_dst, float *mean_g,
-                                  float *mean_product, double *sums)
+ALWAYS_INLINE void diff_sums_tile(int32_t type, int64_t b, const struct tile *tile, const float *scale,
+                                  const float *mean, const float *inv_std, const void *src, const void *diff_dst,
+                                  float *mean_g, float *mean_product, double *sums)
 {
     double g[TILE * 16] = { 0 }, product[TILE * 16] = { 0 }, channels = (double)tile->channels;
     for (int64_t k = 0; k < tile->blocks; k++) {
@@ -85,7 +86,7 @@ ALWAYS_INLINE void diff_sums_tile(int64_t b, const struct tile *tile, const floa
         for (int64_t p = 0; p < tile->positions; p++)
             for (int64_t l = 0; l < b; l++) {
                 int64_t i = (k * tile->hw + p) * b + l;
-                float x = (src[i] - mean[p]) * inv_std[p], diff = diff_dst[i];
+                float x = (element_load(type, src, i) - mean[p]) * inv_std[p], diff = element_load(type, diff_dst, i);
                 of_scale[l] += diff * x;
                 of_shift[l] += diff;
                 g[p * b + l] += (double)(diff * scale[k * b + l]);
@@ -107,26 +108,27 @@ ALWAYS_INLINE void diff_sums_tile(int64_t b, const struct tile *tile, const floa
     }
 }
 
-/*   diff_src = inv_std * (g - mean of g - x^ * mean of g x^);   padding lanes become what they must not be: see below */
-ALWAYS_INLINE void backward_tile(int64_t b, const struct tile *tile, const float *scale, const float *src,
-                                 const float *diff_dst, float *diff_src, double *sums)
+/*   diff_src = inv_std * (g - mean of g - x^ * mean of g x^);   padding lanes are zeroed later */
+ALWAYS_INLINE void backward_tile(int32_t type, int64_t b, const struct tile *tile, const float *scale, const void *src,
+                                 const void *diff_dst, void *diff_src, double *sums)
 {
     float mean[TILE], inv_std[TILE], mean_g[TILE], mean_product[TILE];
-    moments_tile(b, tile, src, mean, inv_std);
-    diff_sums_tile(b, tile, scale, mean, inv_std, src, diff_dst, mean_g, mean_product, sums);
+    moments_tile(type, b, tile, src, mean, inv_std);
+    diff_sums_tile(type, b, tile, scale, mean, inv_std, src, diff_dst, mean_g, mean_product, sums);
     for (int64_t k = 0; diff_src && k < tile->blocks; k++)
         for (int64_t p = 0; p < tile->positions; p++)
             for (int64_t l = 0; l < b; l++) {
                 int64_t i = (k * tile->hw + p) * b + l;
-                float x = (src[i] - mean[p]) * inv_std[p], g = diff_dst[i] * scale[k * b + l];
-                diff_src[i] = inv_std[p] * (g - mean_g[p] - x * mean_product[p]);
+                float x = (element_load(type, src, i) - mean[p]) * inv_std[p];
+                float g = element_load(type, diff_dst, i) * scale[k * b + l];
+                element_store(type, diff_src, i, inv_std[p] * (g - mean_g[p] - x * mean_product[p]));
             }
 }
 
-MULTIVERSION static void backward_of_tile(int64_t b, const struct tile *tile, const float *scale, const float *src,
-                                          const float *diff_dst, float *diff_src, double *sums)
+MULTIVERSION static void backward_of_tile(int32_t type, int64_t b, const struct tile *tile, const float *scale,
+                                          const void *src, const void *diff_dst, void *diff_src, double *sums)
 {
-    WITH_BLOCK(b, backward_tile(B, tile, scale, src, diff_dst, diff_src, sums));
+    WITH_TYPE(type, WITH_BLOCK(b, backward_tile(TYPE, B, tile, scale, src, diff_dst, diff_src, sums)));
 }
 
 /* -- The operator ------------------------------------------------------------------------------------------------- */
@@ -175,13 +177,15 @@ static ssld_status layer_norm_forward(struct ssld_plan *plan, struct step *step)
     struct planes planes = as_blocks(&src->planes);
     const struct ssld_parameter *scale = ssld_step_parameter(plan, step, 1), *shift = ssld_step_parameter(plan, step, 2);
     int64_t hw = planes.h * planes.w, slices = slices_of(&planes);
+    int32_t type = src->planes.type;
 #pragma omp parallel for
     for (int64_t i = 0; i < planes.n * slices; i++) {
         int64_t first, last, image = i / slices * planes.blocks * hw * planes.b;
         for (positions_of_slice(&planes, i % slices, &first, &last); first < last; first += TILE) {
             struct tile tile = tile_at(&planes, step, first, last);
             int64_t at = image + first * planes.b;
-            forward_of_tile(planes.b, &tile, scale->value, shift ? shift->value : NULL, src->data + at, dst->data + at);
+            forward_of_tile(type, planes.b, &tile, scale->value, shift ? shift->value : NULL,
+                            element_at_const(type, src->data, at), element_at(type, dst->data, at));
         }
     }
     return SSLD_OK;
@@ -206,7 +210,8 @@ static ssld_status layer_norm_backward(struct ssld_plan *plan, struct step *step
     struct planes planes = as_blocks(&src->planes);
     struct ssld_parameter *scale = ssld_step_parameter(plan, step, 1), *shift = ssld_step_parameter(plan, step, 2);
     int64_t hw = planes.h * planes.w, slices = slices_of(&planes), lanes = planes.blocks * planes.b;
-    float *diff_src = ssld_step_diff_src(plan, step, 0);
+    void *diff_src = ssld_step_diff_src(plan, step, 0);
+    int32_t type = src->planes.type;
     double *partial = (double *)plan->partial;
 #pragma omp parallel for
     for (int64_t i = 0; i < planes.n * slices; i++) {
@@ -217,8 +222,8 @@ static ssld_status layer_norm_backward(struct ssld_plan *plan, struct step *step
         for (positions_of_slice(&planes, i % slices, &first, &last); first < last; first += TILE) {
             struct tile tile = tile_at(&planes, step, first, last);
             int64_t at = image + first * planes.b;
-            backward_of_tile(planes.b, &tile, scale->value, src->data + at, dst->diff + at,
-                             diff_src ? diff_src + at : NULL, sums);
+            backward_of_tile(type, planes.b, &tile, scale->value, element_at_const(type, src->data, at),
+                             element_at_const(type, dst->diff, at), diff_src ? element_at(type, diff_src, at) : NULL, sums);
         }
     }
     add_up(&planes, partial, 0, plan->fresh_diffs, scale);
@@ -230,6 +235,7 @@ static ssld_status layer_norm_backward(struct ssld_plan *plan, struct step *step
 
 const struct engine_op ssld_op_layer_norm = {
     .kind = SSLD_OP_LAYER_NORM,
+    .cheap = true,
     .backward_reads = READS_SRC,
     .prepare = layer_norm_prepare,
     .forward = layer_norm_forward,

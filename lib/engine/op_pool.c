@@ -165,44 +165,59 @@ static ssld_status global_prepare(struct ssld_plan *plan, struct step *step)
     return SSLD_OK;
 }
 
-ALWAYS_INLINE void mean_block(int64_t b, int64_t hw, const float *src, float *dst)
+ALWAYS_INLINE void mean_block(int32_t type, int64_t b, int64_t hw, const void *src, void *dst)
 {
     float sum[16] = { 0 };
     for (int64_t p = 0; p < hw; p++)
         for (int64_t l = 0; l < b; l++)
-            sum[l] += src[p * b + l];
+            sum[l] += element_load(type, src, p * b + l);
     for (int64_t l = 0; l < b; l++)
-        dst[l] = sum[l] / (float)hw;
+        element_store(type, dst, l, sum[l] / (float)hw);
 }
 
-MULTIVERSION static void mean_of_block(int64_t b, int64_t hw, const float *src, float *dst)
+MULTIVERSION static void mean_of_block(int32_t type, int64_t b, int64_t hw, const void *src, void *dst)
 {
-    WITH_BLOCK(b, mean_block(B, hw, src, dst));
+    WITH_TYPE(type, WITH_BLOCK(b, mean_block(TYPE, B, hw, src, dst)));
 }
 
 static ssld_status global_forward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
-    int64_t b = src->planes.b, hw = src->planes.h * src->planes.w, blocks = src->planes.n * src->planes.blocks;
+    int64_t b = src->planes.b, size = src->planes.h * src->planes.w * b, blocks = src->planes.n * src->planes.blocks;
+    int32_t type = src->planes.type;
 #pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++)
-        mean_of_block(b, hw, src->data + i * hw * b, dst->data + i * b);
+        mean_of_block(type, b, size / b, element_at_const(type, src->data, i * size), element_at(type, dst->data, i * b));
     return SSLD_OK;
 }
 
 /* diff_src = diff_dst / HW everywhere */
+ALWAYS_INLINE void spread_block(int32_t type, int64_t b, int64_t hw, const void *diff_dst, void *diff_src)
+{
+    float share[16];
+    for (int64_t l = 0; l < b; l++)
+        share[l] = element_load(type, diff_dst, l) / (float)hw;
+    for (int64_t p = 0; p < hw; p++)
+        for (int64_t l = 0; l < b; l++)
+            element_store(type, diff_src, p * b + l, share[l]);
+}
+
+MULTIVERSION static void spread_over_block(int32_t type, int64_t b, int64_t hw, const void *diff_dst, void *diff_src)
+{
+    WITH_TYPE(type, WITH_BLOCK(b, spread_block(TYPE, B, hw, diff_dst, diff_src)));
+}
+
 static ssld_status global_backward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
-    int64_t b = src->planes.b, hw = src->planes.h * src->planes.w, blocks = src->planes.n * src->planes.blocks;
-    float *diff_src = ssld_step_diff_src(plan, step, 0), share = 1.0f / (float)hw;
+    int64_t b = src->planes.b, size = src->planes.h * src->planes.w * b, blocks = src->planes.n * src->planes.blocks;
+    int32_t type = src->planes.type;
+    void *diff_src = ssld_step_diff_src(plan, step, 0);
     if (!diff_src)
         return SSLD_OK;
 #pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++)
-        for (int64_t p = 0; p < hw; p++)
-            for (int64_t l = 0; l < b; l++)
-                diff_src[(i * hw + p) * b + l] = dst->diff[i * b + l] * share;
+        spread_over_block(type, b, size / b, element_at_const(type, dst->diff, i * b), element_at(type, diff_src, i * size));
     return SSLD_OK;
 }
 

@@ -7,47 +7,51 @@
  *   dst = src, slope * src below 0          diff_src = diff_dst, slope * diff_dst below 0
  *   diff_slope = sum over images and positions of diff_dst * src where src is below 0 */
 
-ALWAYS_INLINE void forward_block(int64_t b, int64_t hw, const float *slopes, const float *src, float *dst)
+ALWAYS_INLINE void forward_block(int32_t type, int64_t b, int64_t hw, const float *slopes, const void *src, void *dst)
 {
     for (int64_t p = 0; p < hw; p++)
         for (int64_t l = 0; l < b; l++)
-            dst[p * b + l] = leaky_relu_value(src[p * b + l], slopes[l]);
+            element_store(type, dst, p * b + l, leaky_relu_value(element_load(type, src, p * b + l), slopes[l]));
 }
 
-MULTIVERSION static void forward_of_block(int64_t b, int64_t hw, const float *slopes, const float *src, float *dst)
+MULTIVERSION static void forward_of_block(int32_t type, int64_t b, int64_t hw, const float *slopes, const void *src,
+                                          void *dst)
 {
-    WITH_BLOCK(b, forward_block(B, hw, slopes, src, dst));
+    WITH_TYPE(type, WITH_BLOCK(b, forward_block(TYPE, B, hw, slopes, src, dst)));
 }
 
-ALWAYS_INLINE void backward_block(int64_t b, int64_t hw, const float *slopes, const float *src, const float *diff_dst,
-                                  float *diff_src)
+ALWAYS_INLINE void backward_block(int32_t type, int64_t b, int64_t hw, const float *slopes, const void *src,
+                                  const void *diff_dst, void *diff_src)
 {
     for (int64_t p = 0; p < hw; p++)
-        for (int64_t l = 0; l < b; l++)
-            diff_src[p * b + l] = diff_dst[p * b + l] * leaky_relu_slope(src[p * b + l], slopes[l]);
+        for (int64_t l = 0; l < b; l++) {
+            float slope = leaky_relu_slope(element_load(type, src, p * b + l), slopes[l]);
+            element_store(type, diff_src, p * b + l, element_load(type, diff_dst, p * b + l) * slope);
+        }
 }
 
-MULTIVERSION static void backward_of_block(int64_t b, int64_t hw, const float *slopes, const float *src,
-                                           const float *diff_dst, float *diff_src)
+MULTIVERSION static void backward_of_block(int32_t type, int64_t b, int64_t hw, const float *slopes, const void *src,
+                                           const void *diff_dst, void *diff_src)
 {
-    WITH_BLOCK(b, backward_block(B, hw, slopes, src, diff_dst, diff_src));
+    WITH_TYPE(type, WITH_BLOCK(b, backward_block(TYPE, B, hw, slopes, src, diff_dst, diff_src)));
 }
 
-ALWAYS_INLINE void sum_block(int64_t b, int64_t hw, const float *src, const float *diff_dst, double *sums)
+ALWAYS_INLINE void sum_block(int32_t type, int64_t b, int64_t hw, const void *src, const void *diff_dst, double *sums)
 {
     double sum[16] = { 0 };
     for (int64_t p = 0; p < hw; p++)
         for (int64_t l = 0; l < b; l++) {
-            float x = src[p * b + l];
-            sum[l] += (double)(x > 0 ? 0 : x * diff_dst[p * b + l]);
+            float x = element_load(type, src, p * b + l);
+            sum[l] += (double)(x > 0 ? 0 : x * element_load(type, diff_dst, p * b + l));
         }
     for (int64_t l = 0; l < b; l++)
         sums[l] = sum[l];
 }
 
-MULTIVERSION static void sum_of_block(int64_t b, int64_t hw, const float *src, const float *diff_dst, double *sums)
+MULTIVERSION static void sum_of_block(int32_t type, int64_t b, int64_t hw, const void *src, const void *diff_dst,
+                                      double *sums)
 {
-    WITH_BLOCK(b, sum_block(B, hw, src, diff_dst, sums));
+    WITH_TYPE(type, WITH_BLOCK(b, sum_block(TYPE, B, hw, src, diff_dst, sums)));
 }
 
 /* -- The operator ------------------------------------------------------------------------------------------------- */
@@ -76,11 +80,12 @@ static ssld_status prelu_forward(struct ssld_plan *plan, struct step *step)
     const struct planes *planes = &src->planes;
     const struct ssld_parameter *slopes = ssld_step_parameter(plan, step, 1);
     int64_t b = planes->b, size = planes->h * planes->w * b;
+    int32_t type = src->planes.type;
 #pragma omp parallel for
     for (int64_t i = 0; i < planes->n * planes->blocks; i++) {
         float spread[16];
-        forward_of_block(b, size / b, slopes_of_block(slopes, b, i % planes->blocks, spread), src->data + i * size,
-                         dst->data + i * size);
+        forward_of_block(type, b, size / b, slopes_of_block(slopes, b, i % planes->blocks, spread),
+                         element_at_const(type, src->data, i * size), element_at(type, dst->data, i * size));
     }
     return SSLD_OK;
 }
@@ -108,16 +113,17 @@ static ssld_status prelu_backward(struct ssld_plan *plan, struct step *step)
     const struct planes *planes = &src->planes;
     struct ssld_parameter *slopes = ssld_step_parameter(plan, step, 1);
     int64_t b = planes->b, size = planes->h * planes->w * b;
-    float *diff_src = ssld_step_diff_src(plan, step, 0);
+    int32_t type = src->planes.type;
+    void *diff_src = ssld_step_diff_src(plan, step, 0);
     double *partial = (double *)plan->partial;
 #pragma omp parallel for
     for (int64_t i = 0; i < planes->n * planes->blocks; i++) {
         float spread[16];
-        const float *x = src->data + i * size, *diff = dst->diff + i * size;
-        sum_of_block(b, size / b, x, diff, partial + i * b);
+        const void *x = element_at_const(type, src->data, i * size), *diff = element_at_const(type, dst->diff, i * size);
+        sum_of_block(type, b, size / b, x, diff, partial + i * b);
         if (diff_src)
-            backward_of_block(b, size / b, slopes_of_block(slopes, b, i % planes->blocks, spread), x, diff,
-                              diff_src + i * size);
+            backward_of_block(type, b, size / b, slopes_of_block(slopes, b, i % planes->blocks, spread), x, diff,
+                              element_at(type, diff_src, i * size));
     }
     add_up(planes, partial, plan->fresh_diffs, slopes);
     return SSLD_OK;
@@ -125,6 +131,7 @@ static ssld_status prelu_backward(struct ssld_plan *plan, struct step *step)
 
 const struct engine_op ssld_op_prelu = {
     .kind = SSLD_OP_PRELU,
+    .cheap = true,
     .backward_reads = READS_SRC,
     .prepare = prelu_prepare,
     .forward = prelu_forward,

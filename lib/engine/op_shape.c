@@ -16,34 +16,38 @@ static ssld_status flatten_prepare(struct ssld_plan *plan, struct step *step)
 }
 
 /* Copy between the two orders: with `back`, from flat to blocked, padding zeroed. */
-static void flatten(const struct planes *planes, bool back, float *blocked, float *flat)
+static void flatten(const struct tensor *blocked, const struct tensor *flat, bool back, void *in_blocks, void *in_rows)
 {
+    const struct planes *planes = &blocked->planes;
     int64_t hw = planes->h * planes->w, b = planes->b, lanes = planes->blocks * b;
+    int32_t block_type = blocked->planes.type, row_type = flat->planes.type;
 #pragma omp parallel for
     for (int64_t n = 0; n < planes->n; n++)
         for (int64_t c = 0; c < lanes; c++)
             for (int64_t p = 0; p < hw; p++) {
-                float *at = blocked + ((n * planes->blocks + c / b) * hw + p) * b + c % b;
-                float *to = flat + (n * planes->channels + c) * hw + p;
+                int64_t at = ((n * planes->blocks + c / b) * hw + p) * b + c % b;
+                int64_t to = (n * planes->channels + c) * hw + p;
                 if (back)
-                    *at = c < planes->channels ? *to : 0;
+                    element_store(block_type, in_blocks, at,
+                                  c < planes->channels ? element_load(row_type, in_rows, to) : 0);
                 else if (c < planes->channels)
-                    *to = *at;
+                    element_store(row_type, in_rows, to, element_load(block_type, in_blocks, at));
             }
 }
 
 static ssld_status flatten_forward(struct ssld_plan *plan, struct step *step)
 {
-    struct tensor *src = ssld_step_src(plan, step, 0);
-    flatten(&src->planes, false, src->data, ssld_step_dst(plan, step)->data);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
+    flatten(src, dst, false, src->data, dst->data);
     return SSLD_OK;
 }
 
 static ssld_status flatten_backward(struct ssld_plan *plan, struct step *step)
 {
-    float *diff_src = ssld_step_diff_src(plan, step, 0);
+    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
+    void *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
-        flatten(&ssld_step_src(plan, step, 0)->planes, true, diff_src, ssld_step_dst(plan, step)->diff);
+        flatten(src, dst, true, diff_src, dst->diff);
     return SSLD_OK;
 }
 
@@ -73,7 +77,7 @@ static ssld_status identity_forward(struct ssld_plan *plan, struct step *step)
 static ssld_status identity_backward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *dst = ssld_step_dst(plan, step);
-    float *diff_src = ssld_step_diff_src(plan, step, 0);
+    void *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
         memcpy(diff_src, dst->diff, dst->bytes);
     return SSLD_OK;
@@ -96,10 +100,12 @@ const struct engine_op ssld_op_identity = {
  * an image, and a key of seed and step. Backward draws the same words again instead of storing a mask. */
 
 /* dst = src * mask for the images of the chunk; the same draws in both directions. */
-static void mask(struct ssld_plan *plan, const struct step *step, const struct tensor *shape, const float *src, float *dst)
+static void mask(struct ssld_plan *plan, const struct step *step, const struct tensor *shape, const void *src,
+                 void *dst)
 {
     const struct ssld_attributes *attributes = &step->node->attributes;
-    int64_t count = (int64_t)(shape->image_bytes / sizeof(float)), quads = (count + 3) / 4;
+    int64_t count = tensor_elements(shape) / shape->planes.n, quads = (count + 3) / 4; /* of an image */
+    int32_t type = shape->planes.type;
     uint32_t node = (uint32_t)(step - plan->steps);
     double threshold = (double)attributes->ratio * 4294967296.0;
     float factor = attributes->downscale_in_infer ? 1 : attributes->ratio < 1 ? 1 / (1 - attributes->ratio) : 0;
@@ -113,7 +119,8 @@ static void mask(struct ssld_plan *plan, const struct step *step, const struct t
         uint32_t words[4];
         ssld_philox4x32(counter, key, words);
         for (int64_t i = image * count + first; i < image * count + count && i < image * count + first + 4; i++)
-            dst[i] = (double)words[i - image * count - first] < threshold ? 0 : src[i] * factor;
+            element_store(type, dst, i,
+                          (double)words[i - image * count - first] < threshold ? 0 : element_load(type, src, i) * factor);
     }
 }
 
@@ -127,7 +134,7 @@ static ssld_status dropout_forward(struct ssld_plan *plan, struct step *step)
 static ssld_status dropout_backward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *dst = ssld_step_dst(plan, step);
-    float *diff_src = ssld_step_diff_src(plan, step, 0);
+    void *diff_src = ssld_step_diff_src(plan, step, 0);
     if (diff_src)
         mask(plan, step, dst, dst->diff, diff_src);
     return SSLD_OK;

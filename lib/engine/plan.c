@@ -46,10 +46,10 @@ struct tensor *ssld_step_dst(struct ssld_plan *plan, const struct step *step)
     return &plan->tensors[step->node->output];
 }
 
-float *ssld_step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input)
+void *ssld_step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input)
 {
     if (step->accumulate >> input & 1)
-        return (float *)(plan->accumulator + (size_t)input * plan->accumulator_bytes);
+        return (plan->accumulator + (size_t)input * plan->accumulator_bytes);
     return ssld_step_src(plan, step, input)->diff;
 }
 
@@ -61,7 +61,7 @@ int64_t ssld_planes_elements(const struct planes *planes)
 void ssld_tensor_set_planes(struct tensor *tensor, struct planes planes)
 {
     tensor->planes = planes;
-    tensor->bytes = (size_t)ssld_planes_elements(&planes) * sizeof(float);
+    tensor->bytes = (size_t)ssld_planes_elements(&planes) * element_size(planes.type);
     tensor->image_bytes = tensor->bytes / (size_t)planes.n;
 }
 
@@ -73,14 +73,15 @@ struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ss
                             .blocks = (value->dims[1] + b - 1) / b,
                             .h = value->dims[2],
                             .w = value->dims[3],
-                            .b = b };
+                            .b = b,
+                            .type = plan->type };
 }
 
 ssld_status ssld_planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md)
 {
     int64_t dims[4] = { planes->n, planes->channels, planes->h, planes->w };
     dnnl_format_tag_t tag = flat ? dnnl_nc : planes->b == 16 ? dnnl_nChw16c : planes->b == 8 ? dnnl_nChw8c : dnnl_nchw;
-    return ssld_md_create(&plan->dnnl, flat ? 2 : 4, dims, tag, md);
+    return ssld_md_create(&plan->dnnl, flat ? 2 : 4, dims, ssld_dnnl_type(planes->type), tag, md);
 }
 
 void ssld_plan_need(size_t *bytes, size_t needed)
@@ -95,6 +96,14 @@ size_t ssld_plan_need_weights(struct ssld_plan *plan, int32_t segment, size_t by
     plan->segments[segment].weights_bytes += (bytes + 63) / 64 * 64;
     ssld_plan_need(&plan->reordered_weights_bytes, plan->segments[segment].weights_bytes);
     return offset;
+}
+
+struct planes ssld_planes_of_output(const struct ssld_plan *plan, const struct step *step)
+{
+    struct planes planes = ssld_planes_of_value(plan, &plan->graph->values[step->node->output]);
+    if (step->node->output == plan->graph->output)
+        planes.type = ELEMENT_F32;
+    return planes;
 }
 
 struct planes ssld_planes_for(const struct planes *planes, int64_t images)
@@ -124,7 +133,7 @@ static ssld_status choose_block(struct ssld_plan *plan)
         struct ssld_primitive primitive = { 0 };
         status = ssld_planes_md(plan, &planes, false, &activations);
         if (!status)
-            status = ssld_md_create(&plan->dnnl, 4, weights_dims, dnnl_format_tag_any, &weights);
+            status = ssld_md_create(&plan->dnnl, 4, weights_dims, dnnl_f32, dnnl_format_tag_any, &weights);
         if (!status && ssld_convolution_forward(&plan->dnnl, dnnl_forward_training, activations, weights, NULL,
                                                 activations, &window, NULL, &primitive) == dnnl_success) {
             const char *name = ssld_primitive_name(&primitive);
@@ -136,6 +145,18 @@ static ssld_status choose_block(struct ssld_plan *plan)
         ssld_md_destroy(&plan->dnnl, weights);
     }
     return status;
+}
+
+/* bfloat16 where it is asked for, or worth it: where the CPU multiplies it natively. */
+static ssld_status choose_type(struct ssld_plan *plan)
+{
+    int32_t precision = plan->options.precision;
+    bool able = plan->block == 16, native = able && ssld_dnnl_multiplies_bf16();
+    if (precision == SSLD_PRECISION_BF16 && !able)
+        return ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s: bf16 needs AVX-512, which this CPU has not; use f32",
+                         plan->graph->name);
+    plan->type = precision == SSLD_PRECISION_BF16 || (precision == SSLD_PRECISION_AUTO && native) ? ELEMENT_BF16 : ELEMENT_F32;
+    return SSLD_OK;
 }
 
 /* -- Preparing the operators -------------------------------------------------------------------------------------- */
@@ -253,9 +274,17 @@ static ssld_status allocate_shared(struct ssld_plan *plan)
         { &plan->reordered_diff, plan->reordered_diff_bytes },
         { &plan->diff_part, plan->diff_part_bytes },
         { &plan->bias_part, plan->bias_part_bytes },
+        { &plan->widened, plan->widened_bytes },
         { &plan->partial, plan->partial_bytes },
         { &plan->accumulator, plan->accumulators * plan->accumulator_bytes },
     };
+    const struct tensor *output = &plan->tensors[plan->graph->output];
+    size_t logits = (size_t)ssld_value_elements(&plan->graph->values[plan->graph->output]) * (size_t)plan->options.batch;
+    if (output->planes.type != ELEMENT_F32) {
+        plan->float_logits = ssld_alloc(plan->context, logits * sizeof(float));
+        if (!plan->float_logits)
+            return ssld_fail_memory(plan->context, "logits", logits * sizeof(float));
+    }
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
         *buffers[i].buffer = ssld_alloc(plan->context, buffers[i].bytes);
         if (!*buffers[i].buffer)
@@ -277,6 +306,8 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
         status = ssld_dnnl_open(plan->context, &plan->dnnl);
     if (!status)
         status = choose_block(plan);
+    if (!status)
+        status = choose_type(plan);
     if (status)
         return status;
 
@@ -329,8 +360,8 @@ ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *gra
         ssld_plan_destroy(made);
         return status;
     }
-    ssld_log(context, SSLD_LOG_INFO, "%s: batch %d, blocks of %d channels, %d segments, %.1f MB of activations, %.1f MB in chunks, %d threads",
-             graph->name, options->batch, (int)made->block, made->segment_count, (double)made->arena_bytes / 1e6,
+    ssld_log(context, SSLD_LOG_INFO, "%s: batch %d, %s, blocks of %d channels, %d segments, %.1f MB of activations, %.1f MB in chunks, %d threads",
+             graph->name, options->batch, made->type == ELEMENT_BF16 ? "bf16" : "f32", (int)made->block, made->segment_count, (double)made->arena_bytes / 1e6,
              (double)made->chunk_arena_bytes / 1e6, made->options.threads);
     *plan = made;
     return SSLD_OK;
@@ -358,6 +389,8 @@ void ssld_plan_destroy(struct ssld_plan *plan)
     ssld_free(context, plan->reordered_weights);
     ssld_free(context, plan->reordered_diff);
     ssld_free(context, plan->diff_part);
+    ssld_free(context, plan->widened);
+    ssld_free(context, plan->float_logits);
     ssld_free(context, plan->bias_part);
     ssld_free(context, plan->partial);
     ssld_free(context, plan->accumulator);

@@ -4,6 +4,7 @@
 #define SSLD_LIB_ENGINE_PLAN_H
 
 #include "engine/adapter.h"
+#include "engine/element.h"
 #include "engine/engine.h"
 
 /* -- Tensors ------------------------------------------------------------------------------------------------------ *
@@ -16,16 +17,16 @@ struct planes {
     int64_t blocks;   /* ceil(channels / b) */
     int64_t h, w;
     int64_t b;
+    int32_t type;     /* ELEMENT_x of the data; diffs are plan->type always */
 };
 
 /* While a step runs, planes.n, bytes, data and diff are those of the chunk of images at hand. */
 struct tensor {
     struct planes planes;      /* (N, F): blocks = F, h = w = b = 1 */
-    int32_t       type;        /* ELEMENT_x of data and diff; ... */
     size_t        image_bytes; /* of one image */
     size_t        bytes;       /* of planes.n images */
-    float        *data;        /* in the arena; parameters: their value */
-    float        *diff;        /* in the arena; NULL if nobody wants it */
+    void         *data;        /* in the arena; parameters: their value */
+    void         *diff;        /* in the arena; NULL if nobody wants it */
     int32_t       parameter;  /* index into plan->parameters, or -1 */
     bool          wants_diff; /* a parameter stands before it */
 };
@@ -48,10 +49,11 @@ struct step {
     const struct ssld_node *node;
     const struct engine_op *op;
     void                   *state;           /* the operator's own, freed by its release */
-    float                  *workspace;       /* in the arena, from forward to backward */
+    void                   *workspace;       /* in the arena, from forward to backward */
     size_t                  workspace_bytes; /* of one image, asked for in prepare */
     uint32_t                accumulate;      /* bit i: diff of input i has an earlier part, ours is added to it */
     int32_t                 forward_segment, backward_segment; /* where it runs; -1: nowhere, or wherever it is needed */
+    double                  accumulate_seconds; /* of its backward's, spent on accumulate while the plan was profiled */
 };
 
 /* -- The schedule: segments of actions, each segment run chunk by chunk (schedule.c) --------------------------------- */
@@ -93,6 +95,8 @@ struct place {
 #define READS_SRC 1 /* the node's activations that come in */
 #define READS_DST 2 /* the one that goes out */
 
+struct weighted;
+
 struct engine_op {
     int32_t kind; /* enum ssld_op_kind */
     uint8_t backward_reads;
@@ -112,6 +116,9 @@ struct engine_op {
     ssld_status (*observe_diff)(struct ssld_plan *plan, struct step *step);
     void (*diff_observed)(struct ssld_plan *plan, struct step *step);
     void (*release)(struct ssld_plan *plan, struct step *step); /* NULL: state needs no more than ssld_free */
+    /* Operators whose state begins with a struct weighted only: primitives as the plan's, but of the whole batch, to be
+     * measured alone. A backward weights of ours has oneDNN's beside it there, or none. */
+    ssld_status (*make_whole)(struct ssld_plan *plan, struct step *step, struct weighted *calls);
 };
 
 extern const struct engine_op *const ssld_engine_ops[SSLD_OP_KINDS];
@@ -128,6 +135,7 @@ struct ssld_plan {
     struct ssld_graph       *source; /* as it came: what a snapshot is made of */
     struct ssld_graph       *graph;  /* after the passes: what is run */
     int64_t                  block;  /* b */
+    int32_t                  type;   /* ELEMENT_x that activations and their diffs are kept in; parameters are f32 */
     struct tensor           *tensors; /* one for each value of graph */
     struct step             *steps;   /* one for each node of graph */
     struct parameter        *parameters;
@@ -141,7 +149,8 @@ struct ssld_plan {
     bool                    *again;       /* of each value: made again wherever it is read, never stored */
     char                    *arena;       /* what more than one segment needs, the whole batch of it */
     size_t                   arena_bytes;
-    float                   *pixels, *logits, *diff_logits; /* whole, in the arena */
+    void                    *pixels, *logits, *diff_logits; /* whole, in the arena */
+    float                   *float_logits; /* where the network's output is not f32: converted */
     char                    *chunk_arena; /* what one segment needs, a chunk of it: stays in cache */
     size_t                   chunk_arena_bytes;
     char                    *values;     /* all parameters' values, then all diffs */
@@ -153,6 +162,8 @@ struct ssld_plan {
     size_t                   reordered_diff_bytes;
     char                    *diff_part, *bias_part; /* a chunk's part of a parameter's diff, shared */
     size_t                   diff_part_bytes, bias_part_bytes;
+    char                    *widened; /* operands of backward weights in f32, shared */
+    size_t                   widened_bytes;
     char                    *partial;    /* a kernel's partial sums, shared */
     size_t                   partial_bytes;
     char                    *accumulator; /* diffs added to an earlier part: a buffer for each input of a step */
@@ -164,6 +175,8 @@ struct ssld_plan {
     bool                     fresh_diffs; /* no diff of a parameter has an earlier part */
     int32_t                  suspect;    /* step looked at last for values that are not finite */
     bool                     profiled;
+    double                   forward_seconds, backward_seconds, outside_seconds; /* while profiled: all of forward and backward,
+                                                                                  * and what ssld_plan_run() ran */
     bool                     ready;      /* a forward has run: backward may */
 };
 
@@ -177,11 +190,12 @@ static inline bool plan_trains(const struct ssld_plan *plan)
 struct tensor *ssld_step_src(struct ssld_plan *plan, const struct step *step, int32_t input);
 struct tensor *ssld_step_dst(struct ssld_plan *plan, const struct step *step);
 /* Where backward writes the diff of input `input` of the chunk at hand: NULL if nobody wants it. */
-float *ssld_step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input);
+void *ssld_step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input);
 
 /* In prepare: the output gets the planes (of the whole batch); its size follows. */
 void          ssld_tensor_set_planes(struct tensor *tensor, struct planes planes);
 struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value); /* in plan->block */
+struct planes ssld_planes_of_output(const struct ssld_plan *plan, const struct step *step); /* logits are f32 always */
 struct planes ssld_planes_for(const struct planes *planes, int64_t images); /* the same of so many images */
 int64_t       ssld_planes_elements(const struct planes *planes); /* padding included */
 /* A oneDNN descriptor of such a tensor: (N, C, H, W), or (N, F) with `flat`. */
@@ -259,7 +273,8 @@ ssld_status ssld_parameters_allocate(struct ssld_plan *plan);
 ssld_status ssld_parameters_load(struct ssld_plan *plan);
 void        ssld_parameters_release(struct ssld_plan *plan);
 
-double ssld_seconds(void); /* of a clock that only goes forward */
+/* Memory that is touched, in large pages where it can be; NULL without a text. */
+char *ssld_arena_allocate(struct ssld_plan *plan, size_t bytes);
 
 /* -- Threads ------------------------------------------------------------------------------------------------------ */
 

@@ -6,23 +6,31 @@
 #include <time.h>
 
 /* Copy pixels (count, C, H, W) into the input tensor, which may be blocked; images that are not there become zeros. */
+static void load_image(const struct planes *planes, const float *src, void *dst)
+{
+    int64_t hw = planes->h * planes->w;
+    for (int64_t c = 0; c < planes->channels; c++)
+        for (int64_t p = 0; p < hw; p++) {
+            int64_t at = ((c / planes->b) * hw + p) * planes->b + c % planes->b;
+            if (planes->type == ELEMENT_BF16)
+                ((uint16_t *)dst)[at] = bf16_of_any(src[c * hw + p]);
+            else
+                ((float *)dst)[at] = src[c * hw + p];
+        }
+}
+
 static void load_pixels(struct ssld_plan *plan, const float *pixels, int32_t count)
 {
-    const struct planes *planes = &plan->tensors[plan->graph->input].planes;
-    int64_t hw = planes->h * planes->w, image = planes->blocks * hw * planes->b;
+    const struct tensor *input = &plan->tensors[plan->graph->input];
+    const struct planes *planes = &input->planes;
+    int64_t pixels_in_image = planes->channels * planes->h * planes->w;
 #pragma omp parallel for
     for (int64_t n = 0; n < plan->options.batch; n++) {
-        float *dst = plan->pixels + n * image;
-        const float *src = pixels + n * planes->channels * hw;
-        if (n >= count) {
-            memset(dst, 0, (size_t)image * sizeof(float));
-        } else if (planes->b == 1) {
-            memcpy(dst, src, (size_t)image * sizeof(float));
-        } else {
-            for (int64_t c = 0; c < planes->channels; c++)
-                for (int64_t p = 0; p < hw; p++)
-                    dst[((c / planes->b) * hw + p) * planes->b + c % planes->b] = src[c * hw + p];
-        }
+        char *dst = (char *)plan->pixels + (size_t)n * input->image_bytes;
+        if (n >= count)
+            memset(dst, 0, input->image_bytes);
+        else
+            load_image(planes, pixels + n * pixels_in_image, dst);
     }
 }
 
@@ -46,7 +54,7 @@ static void enter_chunk(struct ssld_plan *plan, const struct segment *segment, i
     plan->chunk_first = (int64_t)chunk * segment->images;
     for (int32_t i = 0; i < segment->place_count; i++) {
         const struct place *place = &plan->places[segment->first_place + i];
-        float *at = (float *)(place->base + place->stride * (size_t)plan->chunk_first);
+        char *at = place->base + place->stride * (size_t)plan->chunk_first;
         if (place->id >= values)
             plan->steps[place->id - values].workspace = at;
         else if (place->id % 2)
@@ -67,24 +75,50 @@ static void set_images(struct ssld_plan *plan, int32_t images)
     }
 }
 
+ALWAYS_INLINE void add_loop(int32_t type, int64_t first, int64_t last, const void *restrict part, void *restrict diff)
+{
+    for (int64_t i = first; i < last; i++)
+        element_store(type, diff, i, element_load(type, diff, i) + element_load(type, part, i));
+}
+
+MULTIVERSION static void add_range(int32_t type, int64_t first, int64_t last, const void *part, void *diff)
+{
+    WITH_TYPE(type, add_loop(TYPE, first, last, part, diff));
+}
+
 /* diff += what another reader's backward had for it */
 static void accumulate(struct ssld_plan *plan, const struct step *step, int32_t input)
 {
-    const float *part = ssld_step_diff_src(plan, step, input);
+    enum { PIECE = 4096 };
     struct tensor *tensor = ssld_step_src(plan, step, input);
-    int64_t count = (int64_t)(tensor->bytes / sizeof(float));
-    float *diff = tensor->diff;
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < count; i++)
-        diff[i] += part[i];
+    const void *part = ssld_step_diff_src(plan, step, input);
+    int64_t count = ssld_planes_elements(&tensor->planes), pieces = (count + PIECE - 1) / PIECE;
+#pragma omp parallel for
+    for (int64_t i = 0; i < pieces; i++)
+        add_range(plan->type, i * PIECE, i == pieces - 1 ? count : (i + 1) * PIECE, part, tensor->diff);
+}
+
+/* While the plan is profiled: what began at `before` has come to its end. */
+static double begin_timing(const struct ssld_plan *plan)
+{
+    return plan->profiled ? ssld_seconds() : 0;
+}
+
+static void end_timing(const struct ssld_plan *plan, double before, double *seconds)
+{
+    if (plan->profiled)
+        *seconds += ssld_seconds() - before;
 }
 
 static ssld_status run_backward(struct ssld_plan *plan, struct step *step)
 {
     ssld_status status = step->op->backward(plan, step);
+    double before = begin_timing(plan);
     for (int32_t k = 0; !status && step->accumulate >> k; k++)
         if (step->accumulate >> k & 1)
             accumulate(plan, step, k);
+    if (step->accumulate)
+        end_timing(plan, before, &step->accumulate_seconds);
     return status;
 }
 
@@ -159,6 +193,21 @@ done:
 
 /* -- Forward and backward ----------------------------------------------------------------------------------------- */
 
+/* Numbers of the network's output, or their diffs. */
+static size_t logits_of(const struct ssld_plan *plan)
+{
+    return (size_t)ssld_value_elements(&plan->graph->values[plan->graph->output]) * (size_t)plan->options.batch;
+}
+
+static const float *float_logits(struct ssld_plan *plan)
+{
+    if (!plan->float_logits)
+        return plan->logits;
+    for (size_t i = 0; i < logits_of(plan); i++)
+        plan->float_logits[i] = bf16_to_float(((const uint16_t *)plan->logits)[i]);
+    return plan->float_logits;
+}
+
 ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32_t count, uint64_t step,
                               const float **logits)
 {
@@ -167,6 +216,7 @@ ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32
         status = ssld_threads_check(plan->context);
     if (status)
         return status;
+    double start = begin_timing(plan);
     plan->ready = false;
     plan->step = step;
     struct thread_settings before = ssld_threads_enter(plan->options.threads);
@@ -175,8 +225,9 @@ ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32
     status = run_segments(plan, 0, plan->forward_segments, false, NULL);
     if (!status) {
         plan->ready = true;
-        *logits = plan->logits;
+        *logits = float_logits(plan);
     }
+    end_timing(plan, start, &plan->forward_seconds);
     return status;
 }
 
@@ -188,46 +239,62 @@ ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits,
     ssld_status status = ssld_threads_check(plan->context);
     if (status)
         return status;
-    const struct tensor *output = &plan->tensors[plan->graph->output];
-    memcpy(plan->diff_logits, diff_logits, output->image_bytes * (size_t)plan->options.batch);
+    double start = begin_timing(plan);
+    for (size_t i = 0; i < logits_of(plan); i++)
+        element_store(plan->type, plan->diff_logits, (int64_t)i, diff_logits[i]);
     plan->ready = false; /* diffs may lie where activations were */
-    return run_segments(plan, plan->forward_segments, plan->segment_count, add, NULL);
+    status = run_segments(plan, plan->forward_segments, plan->segment_count, add, NULL);
+    end_timing(plan, start, &plan->backward_seconds);
+    return status;
 }
 
 /* -- Where a loss stopped being finite ---------------------------------------------------------------------------- */
 
-static bool all_finite(const float *values, size_t count)
+static bool all_finite(int32_t type, const void *values, size_t count)
 {
     bool finite = true;
-    for (size_t i = 0; i < count; i++)
-        finite &= (values[i] - values[i] == 0); /* infinite and NaN are not */
+    for (size_t i = 0; i < count; i++) {
+        float value = element_load(type, values, (int64_t)i);
+        finite &= value - value == 0; /* infinity and NaN less themselves are NaN */
+    }
     return finite;
+}
+
+static bool dst_is_finite(struct ssld_plan *plan, int32_t step)
+{
+    const struct tensor *dst = ssld_step_dst(plan, &plan->steps[step]);
+    return all_finite(dst->planes.type, dst->data, dst->bytes / element_size(dst->planes.type));
 }
 
 static bool is_not_finite(struct ssld_plan *plan, const struct action *action)
 {
-    const struct tensor *dst = ssld_step_dst(plan, &plan->steps[action->step]);
     plan->suspect = action->step;
-    return action->kind == ACTION_FORWARD && !all_finite(dst->data, dst->bytes / sizeof(float));
+    return action->kind == ACTION_FORWARD && !dst_is_finite(plan, action->step);
 }
 
 const char *ssld_plan_first_non_finite(struct ssld_plan *plan)
 {
     const struct tensor *input = &plan->tensors[plan->graph->input];
-    if (!all_finite(plan->pixels, input->image_bytes / sizeof(float) * (size_t)plan->options.batch))
+    size_t pixels = input->image_bytes / element_size(input->planes.type) * (size_t)plan->options.batch;
+    if (!all_finite(input->planes.type, plan->pixels, pixels))
         return "the pixels";
     plan->ready = false;
     plan->suspect = -1;
     if (run_segments(plan, 0, plan->forward_segments, false, is_not_finite) || plan->suspect < 0)
         return NULL;
-    const struct step *step = &plan->steps[plan->suspect];
-    const struct tensor *dst = ssld_step_dst(plan, step);
-    return all_finite(dst->data, dst->bytes / sizeof(float)) ? NULL : step->node->name;
+    return dst_is_finite(plan, plan->suspect) ? NULL : plan->steps[plan->suspect].node->name;
+}
+
+bool ssld_plan_is_bf16(const struct ssld_plan *plan)
+{
+    return plan->type == ELEMENT_BF16;
 }
 
 void ssld_plan_run(struct ssld_plan *plan, void (*work)(void *argument), void *argument)
 {
+    double start = begin_timing(plan);
     struct thread_settings before = ssld_threads_enter(plan->options.threads);
     work(argument);
     ssld_threads_leave(before);
+    end_timing(plan, start, &plan->outside_seconds);
 }

@@ -306,7 +306,7 @@ static size_t image_bytes(const struct ssld_plan *plan, int32_t id)
         return 0;
     struct planes planes = ssld_planes_of_value(plan, &plan->graph->values[id / 2]);
     planes.n = 1;
-    return (size_t)ssld_planes_elements(&planes) * sizeof(float);
+    return (size_t)ssld_planes_elements(&planes) * element_size(planes.type);
 }
 
 static size_t parameter_bytes(const struct ssld_plan *plan, int32_t step)

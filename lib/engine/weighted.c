@@ -3,38 +3,36 @@
 
 void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d)
 {
-    ssld_md_destroy(&plan->dnnl, d->src);
-    ssld_md_destroy(&plan->dnnl, d->dst);
-    ssld_md_destroy(&plan->dnnl, d->bias);
-    ssld_md_destroy(&plan->dnnl, d->weights_plain);
-    ssld_md_destroy(&plan->dnnl, d->weights_any);
+    ssld_md *all[] = { d->src, d->dst, d->diff_dst, d->bias, d->weights_plain, d->weights_kept, d->weights_any,
+                       d->diff_weights_any };
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        ssld_md_destroy(&plan->dnnl, all[i]);
 }
 
-ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
-                                         struct weighted_descriptors *d)
+ssld_status ssld_weighted_describe(struct ssld_plan *plan, int ndims, const int64_t *dims, dnnl_format_tag_t plain,
+                                   dnnl_format_tag_t chosen, struct weighted_descriptors *d)
 {
-    ssld_md *layout = NULL;
-    ssld_call_made(plan, &calls->forward);
-    ssld_status status = ssld_md_of(&plan->dnnl, &calls->forward.primitive, dnnl_query_weights_md, 0, &layout);
-    if (!status) {
-        calls->weights_count = ssld_md_size(layout) / sizeof(float);
-        status = ssld_plan_add_weights(plan, step, 1, d->weights_plain, layout);
-        d->weights_plain = NULL;
-    }
-    if (!status && d->bias)
-        status = ssld_plan_add_vector(plan, step, 2);
+    dnnl_format_tag_t kept = chosen == dnnl_format_tag_any ? plain : chosen;
+    ssld_status status = ssld_md_create(&plan->dnnl, ndims, dims, dnnl_f32, plain, &d->weights_plain);
+    if (!status)
+        status = ssld_md_create(&plan->dnnl, ndims, dims, dnnl_f32, kept, &d->weights_kept);
+    if (!status)
+        status = ssld_md_create(&plan->dnnl, ndims, dims, ssld_dnnl_type(plan->type), chosen, &d->weights_any);
+    if (!status)
+        status = ssld_md_create(&plan->dnnl, ndims, dims, dnnl_f32, chosen, &d->diff_weights_any);
     return status;
 }
 
 /* A reorder between the layout of the parameter and that of `other`, unless they are one. */
-static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *step, const struct call *forward,
+static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *step, const ssld_md *ours,
                                    const struct call *other, dnnl_query_t what, bool to_other, struct call *reorder,
                                    size_t *bytes)
 {
-    ssld_md *ours = NULL, *theirs = NULL;
-    ssld_status status = ssld_md_of(&plan->dnnl, &forward->primitive, dnnl_query_weights_md, 0, &ours);
-    if (!status)
-        status = ssld_md_of(&plan->dnnl, &other->primitive, what, 0, &theirs);
+    ssld_md *theirs = NULL;
+    *bytes = 0;
+    if (!other->primitive.primitive)
+        return SSLD_OK;
+    ssld_status status = ssld_md_of(&plan->dnnl, &other->primitive, what, 0, &theirs);
     if (!status && !ssld_md_equal(ours, theirs)) {
         dnnl_status_t created =
             ssld_reorder(&plan->dnnl, to_other ? ours : theirs, to_other ? theirs : ours, &reorder->primitive);
@@ -44,30 +42,58 @@ static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *st
             ssld_call_made(plan, reorder);
         *bytes = ssld_md_size(theirs);
     }
-    ssld_md_destroy(&plan->dnnl, ours);
     ssld_md_destroy(&plan->dnnl, theirs);
     return status;
 }
 
-ssld_status ssld_weighted_prepare_reorder_weights(struct ssld_plan *plan, const struct step *step,
-                                                  struct weighted *calls)
+static ssld_status prepare_reorders(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
+                                    const ssld_md *layout)
 {
-    size_t bytes = 0;
-    ssld_status status = prepare_reorder(plan, step, &calls->forward, &calls->backward_data, dnnl_query_weights_md, true,
-                                         &calls->reorder_weights, &bytes);
-    calls->weights_offset = ssld_plan_need_weights(plan, step->backward_segment, bytes);
+    size_t forward = 0, backward = 0, diff = 0;
+    ssld_status status = prepare_reorder(plan, step, layout, &calls->forward, dnnl_query_weights_md, true,
+                                         &calls->reorder_forward, &forward);
+    if (!status)
+        status = prepare_reorder(plan, step, layout, &calls->backward_data, dnnl_query_weights_md, true,
+                                 &calls->reorder_weights, &backward);
+    if (!status)
+        status = prepare_reorder(plan, step, layout, &calls->backward_weights, dnnl_query_diff_weights_md, false,
+                                 &calls->reorder_diff, &diff);
+    calls->forward_offset = ssld_plan_need_weights(plan, step->forward_segment, forward);
+    if (step->backward_segment >= 0)
+        calls->backward_offset = ssld_plan_need_weights(plan, step->backward_segment, backward);
+    ssld_plan_need(&plan->reordered_diff_bytes, diff);
     return status;
 }
 
-ssld_status ssld_weighted_prepare_reorder_diff(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
+ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
+                                         struct weighted_descriptors *d)
 {
-    size_t bytes = 0;
-    ssld_status status = prepare_reorder(plan, step, &calls->forward, &calls->backward_weights,
-                                         dnnl_query_diff_weights_md, false, &calls->reorder_diff, &bytes);
-    const struct ssld_parameter *weights = ssld_step_parameter(plan, step, 1), *bias = ssld_step_parameter(plan, step, 2);
-    ssld_plan_need(&plan->reordered_diff_bytes, bytes);
-    ssld_plan_need(&plan->diff_part_bytes, weights->count * sizeof(float));
-    ssld_plan_need(&plan->bias_part_bytes, bias ? bias->count * sizeof(float) : 0);
+    ssld_md *layout = NULL;
+    ssld_status status = SSLD_OK;
+    if (plan->type == ELEMENT_F32) {
+        status = ssld_md_of(&plan->dnnl, &calls->forward.primitive, dnnl_query_weights_md, 0, &layout);
+    } else if (calls->backward_weights.primitive.primitive) {
+        status = ssld_md_of(&plan->dnnl, &calls->backward_weights.primitive, dnnl_query_diff_weights_md, 0, &layout);
+    } else {
+        layout = d->weights_kept;
+        d->weights_kept = NULL;
+    }
+    if (status)
+        return status;
+    calls->weights_count = ssld_md_size(layout) / sizeof(float);
+    ssld_plan_need(&plan->diff_part_bytes, calls->weights_count * sizeof(float));
+    status = prepare_reorders(plan, step, calls, layout);
+    if (status) {
+        ssld_md_destroy(&plan->dnnl, layout);
+        return status;
+    }
+    status = ssld_plan_add_weights(plan, step, 1, d->weights_plain, layout);
+    d->weights_plain = NULL;
+    if (!status && d->bias) {
+        status = ssld_plan_add_vector(plan, step, 2);
+        if (!status)
+            ssld_plan_need(&plan->bias_part_bytes, ssld_step_parameter(plan, step, 2)->count * sizeof(float));
+    }
     return status;
 }
 
@@ -85,13 +111,13 @@ static ssld_status bind_reorder(struct ssld_plan *plan, struct call *reorder, vo
     return status;
 }
 
-static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step, struct call *call)
+static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step, struct call *call, void *weights)
 {
-    struct ssld_parameter *weights = ssld_step_parameter(plan, step, 1), *bias = ssld_step_parameter(plan, step, 2);
+    struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
     ssld_status status =
         ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_operand_src(plan, step, false, 0));
     if (!status)
-        status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, ssld_operand_at(weights->value));
+        status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, ssld_operand_at(weights));
     if (!status && bias)
         status = ssld_call_bind(plan, call, DNNL_ARG_BIAS, dnnl_query_weights_md, 1, ssld_operand_at(bias->value));
     if (!status)
@@ -121,11 +147,14 @@ static ssld_status bind_backward_weights(struct ssld_plan *plan, const struct st
     if (!call->primitive.primitive)
         return SSLD_OK;
     void *diff = calls->reorder_diff.primitive.primitive ? plan->reordered_diff : plan->diff_part;
-    ssld_status status =
-        ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_operand_src(plan, step, true, 0));
+    struct operand src = ssld_operand_src(plan, step, true, 0), diff_dst = ssld_operand_diff_dst(plan, step);
+    if (calls->widened_src) {
+        src = ssld_operand_at(plan->widened);
+        diff_dst = ssld_operand_at(plan->widened + (size_t)calls->widened_src * sizeof(float));
+    }
+    ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, src);
     if (!status)
-        status =
-            ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, ssld_operand_diff_dst(plan, step));
+        status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, diff_dst);
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md, 0, ssld_operand_at(diff));
     if (!status && ssld_step_parameter(plan, step, 2))
@@ -134,18 +163,25 @@ static ssld_status bind_backward_weights(struct ssld_plan *plan, const struct st
     return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
+static void *weights_for(struct ssld_plan *plan, const struct call *reorder, size_t offset, float *kept)
+{
+    return reorder->primitive.primitive ? (void *)(plan->reordered_weights + offset) : kept;
+}
+
 ssld_status ssld_weighted_bind(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
 {
-    struct ssld_parameter *weights = ssld_step_parameter(plan, step, 1);
-    bool other = calls->reorder_weights.primitive.primitive;
-    void *for_data = other ? (void *)(plan->reordered_weights + calls->weights_offset) : weights->value;
-    ssld_status status = bind_forward(plan, step, &calls->forward);
+    float *kept = ssld_step_parameter(plan, step, 1)->value;
+    void *forward = weights_for(plan, &calls->reorder_forward, calls->forward_offset, kept);
+    void *backward = weights_for(plan, &calls->reorder_weights, calls->backward_offset, kept);
+    ssld_status status = bind_forward(plan, step, &calls->forward, forward);
     if (!status)
-        status = bind_backward_data(plan, step, calls, for_data);
+        status = bind_backward_data(plan, step, calls, backward);
     if (!status)
         status = bind_backward_weights(plan, step, calls);
     if (!status)
-        status = bind_reorder(plan, &calls->reorder_weights, weights->value, for_data);
+        status = bind_reorder(plan, &calls->reorder_forward, kept, forward);
+    if (!status)
+        status = bind_reorder(plan, &calls->reorder_weights, kept, backward);
     if (!status)
         status = bind_reorder(plan, &calls->reorder_diff, plan->reordered_diff, plan->diff_part);
     return status;
@@ -157,6 +193,20 @@ static ssld_status run_if_made(struct ssld_plan *plan, const struct step *step, 
                                const char *direction)
 {
     return call->primitive.primitive ? ssld_call_run(plan, step, call, direction) : SSLD_OK;
+}
+
+static void widen(int64_t count, const uint16_t *src, float *dst)
+{
+#pragma omp parallel for simd
+    for (int64_t i = 0; i < count; i++)
+        dst[i] = bf16_to_float(src[i]);
+}
+
+static void widen_operands(struct ssld_plan *plan, const struct step *step, const struct weighted *calls)
+{
+    float *widened = (float *)plan->widened;
+    widen(calls->widened_src, ssld_step_src(plan, step, 0)->data, widened);
+    widen(calls->widened_diff_dst, ssld_step_dst(plan, step)->diff, widened + calls->widened_src);
 }
 
 /* Below this one thread is done before several have started. */
@@ -173,11 +223,22 @@ static void give_part(const struct ssld_plan *plan, struct ssld_parameter *param
         diff[i] = fresh ? part[i] : diff[i] + part[i];
 }
 
+ssld_status ssld_weighted_forward(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
+{
+    ssld_status status = SSLD_OK;
+    if (plan->chunk == 0 && !calls->forward_made)
+        status = run_if_made(plan, step, &calls->reorder_forward, "reorder of weights");
+    calls->forward_made = !status && plan->options.mode == SSLD_PLAN_EVAL;
+    return status ? status : ssld_call_run(plan, step, &calls->forward, "forward");
+}
+
 ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
 {
     ssld_status status = SSLD_OK;
     if (calls->backward_weights.primitive.primitive) {
         struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
+        if (calls->widened_src)
+            widen_operands(plan, step, calls);
         status = ssld_call_run(plan, step, &calls->backward_weights, "backward weights");
         if (!status)
             status = run_if_made(plan, step, &calls->reorder_diff, "reorder of diff weights");
@@ -198,6 +259,7 @@ void ssld_weighted_release(struct ssld_plan *plan, struct weighted *calls)
     ssld_call_release(plan, &calls->forward);
     ssld_call_release(plan, &calls->backward_data);
     ssld_call_release(plan, &calls->backward_weights);
+    ssld_call_release(plan, &calls->reorder_forward);
     ssld_call_release(plan, &calls->reorder_weights);
     ssld_call_release(plan, &calls->reorder_diff);
 }

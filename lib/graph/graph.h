@@ -10,10 +10,10 @@
 #include "core/context.h"
 
 #define SSLD_MOST_DIMS 4
-#define SSLD_MOST_INPUTS 8
+#define SSLD_MOST_INPUTS 32 /* of a Concat */
 #define SSLD_NO_VALUE (-1)
 
-/* What an operator is. The order is that of the operator table. */
+/* What an operator is. New ones go to the end: fingerprints of models hold these numbers. */
 enum ssld_op_kind {
     SSLD_OP_CONV,             /* src, weights (O, I / group, KH, KW) [, bias (O)] */
     SSLD_OP_BATCH_NORM,       /* src, scale (C), shift (C), mean (C), variance (C) */
@@ -26,19 +26,28 @@ enum ssld_op_kind {
     SSLD_OP_AVERAGE_POOL,
     SSLD_OP_GLOBAL_AVERAGE_POOL, /* (N, C, H, W) -> (N, C, 1, 1) */
     SSLD_OP_ADD,              /* two activations of one shape */
-    SSLD_OP_MUL,              /* activation (N, C, H, W) times (N, C, 1, 1), or of one shape */
+    SSLD_OP_MUL,              /* activation (N, C, H, W) times (N, C, 1, 1) or (N, 1, H, W), or of one shape */
     SSLD_OP_SCALE,            /* activation times a constant number: Mul by a scalar initializer; attributes.scale */
     SSLD_OP_GEMM,             /* src (N, F), weights (K, F) after transB, [, bias (K)] */
     SSLD_OP_FLATTEN,          /* (N, C, H, W) -> (N, C * H * W) */
     SSLD_OP_DROPOUT,
     SSLD_OP_IDENTITY,
+    SSLD_OP_LEAKY_RELU,       /* x, alpha * x below 0 */
+    SSLD_OP_PRELU,            /* src, slopes (C) or (1): x, slope * x below 0 */
+    SSLD_OP_SILU,             /* x * sigmoid(x) */
+    SSLD_OP_GELU,             /* x / 2 * (1 + erf(x / sqrt(2))) */
+    SSLD_OP_GELU_TANH,        /* x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) */
+    SSLD_OP_TANH,
+    SSLD_OP_CONCAT,           /* activations that differ in their channels only, behind one another */
+    SSLD_OP_SLICE,            /* channels begin .. end (without end) */
+    SSLD_OP_LAYER_NORM,       /* src, scale (C) [, shift (C)]: over the channels, at each position apart */
     SSLD_OP_KINDS
 };
 
 /* An activation that stands inside another node after fusion. */
 struct ssld_activation {
-    int32_t kind; /* SSLD_OP_RELU, _CLIP, _HARD_SWISH, _HARD_SIGMOID, _SIGMOID; SSLD_OP_IDENTITY: none */
-    float   alpha; /* clip: low; hard sigmoid: alpha */
+    int32_t kind;  /* one that ssld_op_is_activation() knows; SSLD_OP_IDENTITY: none */
+    float   alpha; /* clip: low; hard sigmoid, leaky ReLU: alpha */
     float   beta;  /* clip: high; hard sigmoid: beta */
 };
 
@@ -55,17 +64,19 @@ struct ssld_attributes {
     int32_t group;              /* CONV */
     int32_t count_include_pad;  /* AVERAGE_POOL */
     int32_t ceil_mode;          /* MAX_POOL, AVERAGE_POOL */
-    float   epsilon, momentum;  /* BATCH_NORM: running = momentum * running + (1 - momentum) * batch */
+    float   epsilon;            /* BATCH_NORM, LAYER_NORM */
+    float   momentum;           /* BATCH_NORM: running = momentum * running + (1 - momentum) * batch */
     float   alpha, beta;        /* as in struct ssld_activation */
     float   scale;              /* SCALE */
     float   ratio;              /* DROPOUT */
+    int32_t begin, end;         /* SLICE */
     int32_t downscale_in_infer; /* DROPOUT: PaddleClas's mode: x * mask when training, x * (1 - ratio) at inference */
 };
 
 /* What a value is. */
 enum ssld_value_role {
     SSLD_VALUE_ACTIVATION, /* the input, and every node's output */
-    SSLD_VALUE_PARAMETER,  /* trainable: convolution and Gemm weights and biases, batch norm's scale and shift */
+    SSLD_VALUE_PARAMETER,  /* trainable: convolution and Gemm weights and biases, norms' scale and shift, PReLU's slopes */
     SSLD_VALUE_BUFFER      /* batch norm's mean and variance */
 };
 
@@ -75,7 +86,7 @@ struct ssld_value {
     int32_t ndims;
     int64_t dims[SSLD_MOST_DIMS]; /* unused ones are 1; dims[0] = 1 for activations */
     float  *data;                 /* row-major; NULL for activations */
-    bool    no_decay;             /* L2 leaves it alone: batch norm's scale and shift where the recipe says so */
+    bool    no_decay;             /* L2 leaves it alone: norms' scale and shift where the recipe says so */
 };
 
 struct ssld_node {
@@ -150,7 +161,7 @@ void ssld_window_pad_same(struct ssld_window *window, const int64_t input[2], bo
 /* -- Questions ---------------------------------------------------------------------------------------------------- */
 
 int64_t ssld_value_elements(const struct ssld_value *value); /* product of dims: for activations, of one image */
-bool    ssld_op_is_activation(int32_t kind);                 /* RELU, CLIP, HARD_SWISH, HARD_SIGMOID, SIGMOID */
+bool    ssld_op_is_activation(int32_t kind);                 /* of one number, without parameters: RELU to TANH */
 struct ssld_activation ssld_node_as_activation(const struct ssld_node *node); /* of a node that is one */
 int64_t ssld_graph_macs(const struct ssld_graph *graph);
 
@@ -164,8 +175,9 @@ void ssld_graph_count_readers(const struct ssld_graph *graph, int32_t *readers, 
 
 /* Nodes and values that the output does not depend on go, the others are renumbered. The input stays. */
 ssld_status ssld_graph_remove_unused(struct ssld_graph *graph);
-/* MUL of x with HARD_SIGMOID(x; 1/6, 1/2) that nobody else reads is HARD_SWISH(x). */
-ssld_status ssld_graph_join_hard_swish(struct ssld_graph *graph);
+/* MUL of x with a gate of x that nobody else reads is one node: HARD_SIGMOID(x; 1/6, 1/2) makes HARD_SWISH(x), SIGMOID(x)
+ * makes SILU(x), SIGMOID(2 * sqrt(2 / pi) * (x + 0.044715 * x^3)) makes GELU_TANH(x). */
+ssld_status ssld_graph_join_gates(struct ssld_graph *graph);
 
 /* Batch norm behind a convolution without other readers becomes part of its weights and bias (computed in double). What
  * remains (a batch norm elsewhere) stays a BATCH_NORM node. */

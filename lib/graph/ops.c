@@ -221,26 +221,94 @@ static ssld_status global_pool_shape(struct ssld_graph *graph, struct ssld_node 
     return status;
 }
 
-/* Both inputs are activations; with `broadcast` the second may be a number for each channel. */
-static ssld_status binary_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst, bool broadcast)
+static ssld_status need_activations(const struct ssld_graph *graph, const struct ssld_node *node)
 {
-    const struct ssld_value *a = input_of(graph, node, 0), *b = input_of(graph, node, 1);
-    bool by_channel = broadcast && a->ndims == 4 && b->ndims == 4 && b->dims[1] == a->dims[1] && b->dims[2] == 1 &&
-                      b->dims[3] == 1;
-    if (b->role != SSLD_VALUE_ACTIVATION || !(same_dims(a, b) || by_channel))
-        return MISFIT(graph, node, "'%.80s' and '%.80s' are not two activations of one shape%s", a->name, b->name,
-                      broadcast ? ", nor is the second a number for each channel of the first" : "");
-    return same_shape(graph, node, dst);
+    for (int32_t i = 0; i < node->input_count; i++)
+        if (input_of(graph, node, i)->role != SSLD_VALUE_ACTIVATION)
+            return MISFIT(graph, node, "input %d '%.80s' is a constant, not an activation", i, input_of(graph, node, i)->name);
+    return SSLD_OK;
 }
 
 static ssld_status add_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst)
 {
-    return binary_shape(graph, node, dst, false);
+    const struct ssld_value *a = input_of(graph, node, 0), *b = input_of(graph, node, 1);
+    ssld_status status = need_activations(graph, node);
+    if (!status && !same_dims(a, b))
+        status = MISFIT(graph, node, "'%.80s' and '%.80s' are not of one shape", a->name, b->name);
+    return status ? status : same_shape(graph, node, dst);
 }
 
+/* b is one number for each channel of a, (N, C, 1, 1), or for each position, (N, 1, H, W). */
+static bool is_factor_of(const struct ssld_value *a, const struct ssld_value *b)
+{
+    bool by_channel = b->dims[1] == a->dims[1] && b->dims[2] == 1 && b->dims[3] == 1;
+    bool by_position = b->dims[1] == 1 && b->dims[2] == a->dims[2] && b->dims[3] == a->dims[3];
+    return a->ndims == 4 && b->ndims == 4 && (by_channel || by_position);
+}
+
+/* The factor comes second, whichever way round the node was given. */
 static ssld_status mul_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst)
 {
-    return binary_shape(graph, node, dst, true);
+    const struct ssld_value *a = input_of(graph, node, 0), *b = input_of(graph, node, 1);
+    ssld_status status = need_activations(graph, node);
+    if (status)
+        return status;
+    if (!same_dims(a, b) && !is_factor_of(a, b)) {
+        int32_t first = node->inputs[0];
+        if (!is_factor_of(b, a))
+            return MISFIT(graph, node, "'%.80s' and '%.80s' are not of one shape, nor is one a number for each channel or "
+                          "each position of the other", a->name, b->name);
+        node->inputs[0] = node->inputs[1];
+        node->inputs[1] = first;
+    }
+    return same_shape(graph, node, dst);
+}
+
+static ssld_status prelu_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst)
+{
+    const struct ssld_value *src = input_of(graph, node, 0), *slopes = input_of(graph, node, 1);
+    if (slopes->role == SSLD_VALUE_ACTIVATION || slopes->ndims != 1 ||
+        (slopes->dims[0] != 1 && slopes->dims[0] != src->dims[1]))
+        return MISFIT(graph, node, "slopes '%.80s' are not a constant vector of 1 or %lld elements", slopes->name,
+                      (long long)src->dims[1]);
+    return same_shape(graph, node, dst);
+}
+
+static ssld_status layer_norm_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst)
+{
+    int64_t channels = input_of(graph, node, 0)->dims[1];
+    ssld_status status = SSLD_OK;
+    for (int32_t i = 1; i < node->input_count && !status; i++)
+        status = need_vector(graph, node, i, channels);
+    return status ? status : same_shape(graph, node, dst);
+}
+
+/* (N, C1, H, W), (N, C2, H, W) ... -> (N, C1 + C2 + ..., H, W), or the same of (N, F). */
+static ssld_status concat_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst)
+{
+    const struct ssld_value *first = input_of(graph, node, 0);
+    ssld_status status = need_activations(graph, node);
+    int64_t channels = 0;
+    for (int32_t i = 0; i < node->input_count && !status; i++) {
+        const struct ssld_value *src = input_of(graph, node, i);
+        if (src->ndims != first->ndims || src->dims[2] != first->dims[2] || src->dims[3] != first->dims[3])
+            return MISFIT(graph, node, "'%.80s' and '%.80s' differ in more than their channels", first->name, src->name);
+        channels += src->dims[1];
+    }
+    if (!status)
+        set_dims(dst, first->ndims, 1, channels, first->dims[2], first->dims[3]);
+    return status;
+}
+
+static ssld_status slice_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst)
+{
+    const struct ssld_value *src = input_of(graph, node, 0);
+    int32_t begin = node->attributes.begin, end = node->attributes.end;
+    if (begin < 0 || begin >= end || end > src->dims[1])
+        return MISFIT(graph, node, "channels %d to %d of %lld; it takes 0 <= begin < end <= channels", begin, end,
+                      (long long)src->dims[1]);
+    set_dims(dst, src->ndims, 1, end - begin, src->dims[2], src->dims[3]);
+    return SSLD_OK;
 }
 
 static ssld_status gemm_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst)
@@ -294,6 +362,9 @@ static const struct ssld_attribute clip_attributes[] = { FLOAT("min", alpha), FL
 static const struct ssld_attribute hard_sigmoid_attributes[] = { FLOAT("alpha", alpha), FLOAT("beta", beta), END };
 static const struct ssld_attribute scale_attributes[] = { FLOAT("scale", scale), END };
 static const struct ssld_attribute dropout_attributes[] = { FLOAT("ratio", ratio), END };
+static const struct ssld_attribute leaky_relu_attributes[] = { FLOAT("alpha", alpha), END };
+static const struct ssld_attribute slice_attributes[] = { INT("begin", begin), INT("end", end), END };
+static const struct ssld_attribute layer_norm_attributes[] = { FLOAT("epsilon", epsilon), END };
 
 const struct ssld_op ssld_ops[SSLD_OP_KINDS] = {
     [SSLD_OP_CONV] = { "Conv", 2, 3, conv_attributes, conv_shape, conv_macs },
@@ -313,6 +384,15 @@ const struct ssld_op ssld_ops[SSLD_OP_KINDS] = {
     [SSLD_OP_FLATTEN] = { "Flatten", 1, 1, no_attributes, flatten_shape, NULL },
     [SSLD_OP_DROPOUT] = { "Dropout", 1, 1, dropout_attributes, dropout_shape, NULL },
     [SSLD_OP_IDENTITY] = { "Identity", 1, 1, no_attributes, same_shape, NULL },
+    [SSLD_OP_LEAKY_RELU] = { "LeakyRelu", 1, 1, leaky_relu_attributes, same_shape, NULL },
+    [SSLD_OP_PRELU] = { "PRelu", 2, 2, no_attributes, prelu_shape, NULL },
+    [SSLD_OP_SILU] = { "Silu", 1, 1, no_attributes, same_shape, NULL },
+    [SSLD_OP_GELU] = { "Gelu", 1, 1, no_attributes, same_shape, NULL },
+    [SSLD_OP_GELU_TANH] = { "GeluTanh", 1, 1, no_attributes, same_shape, NULL },
+    [SSLD_OP_TANH] = { "Tanh", 1, 1, no_attributes, same_shape, NULL },
+    [SSLD_OP_CONCAT] = { "Concat", 1, SSLD_MOST_INPUTS, no_attributes, concat_shape, NULL },
+    [SSLD_OP_SLICE] = { "Slice", 1, 1, slice_attributes, slice_shape, NULL },
+    [SSLD_OP_LAYER_NORM] = { "LayerNormalization", 2, 3, layer_norm_attributes, layer_norm_shape, NULL },
 };
 
 /* ONNX's values for what a file leaves out. alpha and beta mean something else for each operator that has them. */
@@ -324,6 +404,7 @@ struct ssld_attributes ssld_op_defaults(int32_t kind)
         [SSLD_OP_CLIP] = { -FLT_MAX, FLT_MAX },
         [SSLD_OP_HARD_SIGMOID] = { 0.2f, 0.5f },
         [SSLD_OP_HARD_SWISH] = { 1.0f / 6.0f, 0.5f },
+        [SSLD_OP_LEAKY_RELU] = { 0.01f, 0 },
     };
     struct ssld_attributes defaults = {
         .window = { .strides = { 1, 1 }, .dilations = { 1, 1 } },
@@ -343,7 +424,8 @@ struct ssld_attributes ssld_op_defaults(int32_t kind)
 bool ssld_op_is_activation(int32_t kind)
 {
     return kind == SSLD_OP_RELU || kind == SSLD_OP_CLIP || kind == SSLD_OP_HARD_SWISH || kind == SSLD_OP_HARD_SIGMOID ||
-           kind == SSLD_OP_SIGMOID;
+           kind == SSLD_OP_SIGMOID || kind == SSLD_OP_LEAKY_RELU || kind == SSLD_OP_SILU || kind == SSLD_OP_GELU ||
+           kind == SSLD_OP_GELU_TANH || kind == SSLD_OP_TANH;
 }
 
 struct ssld_activation ssld_node_as_activation(const struct ssld_node *node)

@@ -197,22 +197,57 @@ ssld_status ssld_graph_fuse_activations(struct ssld_graph *graph, bool for_train
     return ssld_graph_remove_unused(graph);
 }
 
-/* -- x * HardSigmoid(x) ------------------------------------------------------------------------------------------- */
+/* -- Products of x and a gate of x -------------------------------------------------------------------------------- */
 
-/* The index of MUL's input that is HARD_SIGMOID of its other input; -1 if it is no hard swish. Two readers of x: the
- * product and the sigmoid, whose own only reader is the product. */
-static int32_t hard_sigmoid_input(struct ssld_graph *graph, const struct uses *uses, const struct ssld_node *mul)
+static bool close_to(float number, double wanted)
 {
-    for (int32_t i = 0; i < 2; i++) {
-        const struct ssld_node *gate = sole_producer(graph, uses, mul->inputs[i]);
-        if (gate && gate->kind == SSLD_OP_HARD_SIGMOID && gate->inputs[0] == mul->inputs[1 - i] &&
-            fabsf(gate->attributes.alpha - 1.0f / 6.0f) < 1e-6f && gate->attributes.beta == 0.5f)
-            return i;
-    }
-    return -1;
+    return fabs((double)number - wanted) < 1e-6;
 }
 
-ssld_status ssld_graph_join_hard_swish(struct ssld_graph *graph)
+/* The node of this kind that makes `value` for a single reader; NULL if there is none. */
+static struct ssld_node *sole_of_kind(struct ssld_graph *graph, const struct uses *uses, int32_t value, int32_t kind)
+{
+    struct ssld_node *node = sole_producer(graph, uses, value);
+    return node && node->kind == kind && node->activation.kind == SSLD_OP_IDENTITY ? node : NULL;
+}
+
+/* The other input of a node of two, one of which is `value`; SSLD_NO_VALUE if none is. */
+static int32_t other_input(const struct ssld_node *node, int32_t value)
+{
+    return node->inputs[0] == value ? node->inputs[1] : node->inputs[1] == value ? node->inputs[0] : SSLD_NO_VALUE;
+}
+
+/* `value` is 2 * sqrt(2 / pi) * (x + 0.044715 * (x * x) * x). */
+static bool is_gelu_argument(struct ssld_graph *graph, const struct uses *uses, int32_t value, int32_t x)
+{
+    const struct ssld_node *outer = sole_of_kind(graph, uses, value, SSLD_OP_SCALE);
+    const struct ssld_node *sum = outer ? sole_of_kind(graph, uses, outer->inputs[0], SSLD_OP_ADD) : NULL;
+    int32_t term = sum ? other_input(sum, x) : SSLD_NO_VALUE;
+    const struct ssld_node *inner = term != SSLD_NO_VALUE ? sole_of_kind(graph, uses, term, SSLD_OP_SCALE) : NULL;
+    const struct ssld_node *cube = inner ? sole_of_kind(graph, uses, inner->inputs[0], SSLD_OP_MUL) : NULL;
+    int32_t factor = cube ? other_input(cube, x) : SSLD_NO_VALUE;
+    const struct ssld_node *square = factor != SSLD_NO_VALUE ? sole_of_kind(graph, uses, factor, SSLD_OP_MUL) : NULL;
+    return square && square->inputs[0] == x && square->inputs[1] == x &&
+           close_to(outer->attributes.scale, 1.5957691216057308) && close_to(inner->attributes.scale, 0.044715);
+}
+
+/* What x times the value `gate` is; SSLD_OP_MUL if nothing better. */
+static int32_t kind_of_product(struct ssld_graph *graph, const struct uses *uses, int32_t x, int32_t gate)
+{
+    const struct ssld_node *node = sole_producer(graph, uses, gate);
+    if (!node)
+        return SSLD_OP_MUL;
+    if (node->kind == SSLD_OP_HARD_SIGMOID && node->inputs[0] == x && close_to(node->attributes.alpha, 1.0 / 6) &&
+        node->attributes.beta == 0.5f)
+        return SSLD_OP_HARD_SWISH;
+    if (node->kind == SSLD_OP_SIGMOID && node->inputs[0] == x)
+        return SSLD_OP_SILU;
+    if (node->kind == SSLD_OP_SIGMOID && is_gelu_argument(graph, uses, node->inputs[0], x))
+        return SSLD_OP_GELU_TANH;
+    return SSLD_OP_MUL;
+}
+
+ssld_status ssld_graph_join_gates(struct ssld_graph *graph)
 {
     struct uses uses = { NULL, NULL };
     ssld_status status = uses_take(graph, &uses);
@@ -220,14 +255,16 @@ ssld_status ssld_graph_join_hard_swish(struct ssld_graph *graph)
         return status;
     for (int32_t n = 0; n < graph->node_count; n++) {
         struct ssld_node *node = &graph->nodes[n];
-        int32_t gate = node->kind == SSLD_OP_MUL ? hard_sigmoid_input(graph, &uses, node) : -1;
-        if (gate < 0)
-            continue;
-        node->kind = SSLD_OP_HARD_SWISH;
-        node->attributes = ssld_op_defaults(SSLD_OP_HARD_SWISH);
-        node->inputs[0] = node->inputs[1 - gate];
-        node->inputs[1] = SSLD_NO_VALUE;
-        node->input_count = 1;
+        for (int32_t i = 0; i < 2 && node->kind == SSLD_OP_MUL; i++) {
+            int32_t x = node->inputs[i], kind = kind_of_product(graph, &uses, x, node->inputs[1 - i]);
+            if (kind == SSLD_OP_MUL)
+                continue;
+            node->kind = kind;
+            node->attributes = ssld_op_defaults(kind);
+            node->inputs[0] = x;
+            node->inputs[1] = SSLD_NO_VALUE;
+            node->input_count = 1;
+        }
     }
     uses_free(graph, &uses);
     return ssld_graph_remove_unused(graph);

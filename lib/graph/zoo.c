@@ -1,38 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* zoo.c - networks by name, as PaddleClas defines them (ppcls/arch/backbone/legendary_models: pp_lcnet.py, resnet.py).
+/* zoo.c - networks by name, as PaddleClas defines them (ppcls/arch/backbone: legendary_models and model_zoo): the
+ * table, and the steps that all families share.
  *
- * Parameters carry PaddleClas's names. The small variant halves the image three times instead of five, for 28 to 64 pixels:
- * PPLCNet keeps stem and first strided block at full size; ResNet has a 3x3 stem of stride 1 (vd: three of them, as always)
- * and no max pool. */
-#include "graph/graph.h"
+ * Parameters carry PaddleClas's names. Batch norm's scale and shift are spared L2 in every family, as ssld/student.h
+ * says, also where PaddleClas does not (MobileNetV1, V2, ResNet, ResNeXt, Res2Net). The small variant halves the
+ * image three times instead of five, for 28 to 64 pixels: the stem has stride 1, and the next halving after it,
+ * strided block or max pool, is left out. A 7x7 stem becomes 3x3. */
+#include "graph/zoo.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define NAME_SIZE 96
-#define PPLCNET_EXPAND 1280 /* channels before the classifier, whatever the scale */
-#define PPLCNET_DROPOUT 0.2f
+/* -- Names and sizes ---------------------------------------------------------------------------------------------- */
 
-/* A graph being built. The first failure is kept; every step after it does nothing, so networks read without checks. */
-struct builder {
-    struct ssld_graph             *graph;
-    const struct ssld_zoo_options *options;
-    uint32_t                       parameters; /* made so far: the index their draws are counted by */
-    ssld_status                    status;
-};
+/* Names are the zoo's own: the longest, "stages.2.0.dw_conv_list.0.bn._variance", is far from this. */
+#define FULL_NAME_SIZE 128
 
-/* What a step leaves out stands at zero: no bias, no normalisation, no activation. */
-struct conv {
-    const char *name;
-    int32_t     outputs, kernel, stride, group;
-    bool        bias;
-};
-
-/* -- Steps -------------------------------------------------------------------------------------------------------- */
-
-/* Names are this file's own: the longest, "blocks5.5.pw_conv.bn._variance", is far from NAME_SIZE. */
-static const char *join(char name[NAME_SIZE], const char *first, const char *second)
+/* `first` and `second` in `name`, which is returned. */
+static const char *join(char name[FULL_NAME_SIZE], const char *first, const char *second)
 {
     size_t length = strlen(first);
     memcpy(name, first, length);
@@ -45,13 +31,31 @@ static const struct ssld_value *value_at(const struct builder *b, int32_t value)
     return &b->graph->values[value];
 }
 
-/* A constant filled with one number. */
-static int32_t constant(struct builder *b, const char *name, int32_t role, int32_t ndims, const int64_t *dims, float fill)
+int32_t ssld_zoo_channels(const struct builder *b, int32_t value)
 {
+    return b->status ? 0 : (int32_t)value_at(b, value)->dims[1];
+}
+
+int32_t ssld_zoo_divisible(const struct network *network, int32_t channels)
+{
+    double exact = channels * network->scale;
+    int32_t rounded = (int32_t)(exact + 4) / 8 * 8;
+    if (rounded < 8)
+        rounded = 8;
+    return rounded < 0.9 * exact ? rounded + 8 : rounded;
+}
+
+/* -- Nodes -------------------------------------------------------------------------------------------------------- */
+
+/* A constant filled with one number, layer + suffix. */
+static int32_t constant(struct builder *b, const char *layer, const char *suffix, int32_t role, int32_t ndims,
+                        const int64_t *dims, float fill)
+{
+    char name[FULL_NAME_SIZE];
     int32_t value = SSLD_NO_VALUE;
     if (b->status)
         return value;
-    b->status = ssld_graph_add_value(b->graph, name, role, ndims, dims, NULL, &value);
+    b->status = ssld_graph_add_value(b->graph, join(name, layer, suffix), role, ndims, dims, NULL, &value);
     if (b->status)
         return SSLD_NO_VALUE;
     int64_t elements = ssld_value_elements(value_at(b, value));
@@ -61,41 +65,46 @@ static int32_t constant(struct builder *b, const char *name, int32_t role, int32
     return value;
 }
 
-static int32_t node(struct builder *b, int32_t kind, const char *name, int32_t input_count, const int32_t *inputs,
-                    const struct ssld_attributes *attributes)
+int32_t ssld_zoo_node(struct builder *b, int32_t kind, const char *block, const char *layer, int32_t input_count,
+                      const int32_t *inputs, const struct ssld_attributes *attributes)
 {
+    char name[FULL_NAME_SIZE];
     int32_t output = SSLD_NO_VALUE;
-    if (!b->status)
-        b->status = ssld_graph_add_node(b->graph, kind, name, input_count, inputs, attributes, NULL, &output);
+    if (b->status)
+        return SSLD_NO_VALUE;
+    join(name, block, layer);
+    b->status = ssld_graph_add_node(b->graph, kind, name, input_count, inputs, attributes, NULL, &output);
     return output;
 }
 
-/* A node with one input and the operator's defaults, named after its block: "blocks2.0.se" + ".pool". */
-static int32_t unary(struct builder *b, int32_t kind, const char *block, const char *suffix, int32_t src)
+int32_t ssld_zoo_unary(struct builder *b, int32_t src, int32_t kind, const char *block, const char *layer)
 {
-    char name[NAME_SIZE];
-    return node(b, kind, join(name, block, suffix), 1, &src, NULL);
+    return ssld_zoo_node(b, kind, block, layer, 1, &src, NULL);
 }
 
-/* Weights are normal with deviation sqrt(2 / fan_in): Paddle's KaimingNormal, and what its convolutions start from without
- * being told. Biases start at 0. */
-static int32_t conv(struct builder *b, int32_t src, struct conv c)
+int32_t ssld_zoo_binary(struct builder *b, int32_t first, int32_t second, int32_t kind, const char *block,
+                        const char *layer)
 {
-    char name[NAME_SIZE];
+    return ssld_zoo_node(b, kind, block, layer, 2, (int32_t[]){ first, second }, NULL);
+}
+
+/* -- Convolution and batch norm ----------------------------------------------------------------------------------- */
+
+int32_t ssld_zoo_conv(struct builder *b, int32_t src, struct conv c)
+{
+    char name[FULL_NAME_SIZE];
     if (b->status)
         return SSLD_NO_VALUE;
-    if (!c.group)
-        c.group = 1;
-    int64_t inputs = value_at(b, src)->dims[1] / c.group, outputs = c.outputs;
-    int32_t values[3] = { src, SSLD_NO_VALUE, SSLD_NO_VALUE };
+    join(name, c.block, c.layer);
+    int64_t all_inputs = value_at(b, src)->dims[1], inputs = all_inputs / c.group, outputs = c.outputs;
+    int64_t fan_in = (b->spread_by_all_inputs ? all_inputs : inputs) * c.kernel * c.kernel;
     uint32_t parameter = b->parameters;
-    values[1] = constant(b, join(name, c.name, ".weight"), SSLD_VALUE_PARAMETER, 4,
-                         (int64_t[]){ outputs, inputs, c.kernel, c.kernel }, 0);
+    int64_t dims[4] = { outputs, inputs, c.kernel, c.kernel };
+    int32_t values[3] = { src, constant(b, name, ".weight", SSLD_VALUE_PARAMETER, 4, dims, 0), SSLD_NO_VALUE };
     if (!b->status)
-        ssld_fill_normal(&b->graph->values[values[1]], b->options->seed, parameter,
-                         sqrt(2.0 / (double)(inputs * c.kernel * c.kernel)));
+        ssld_fill_normal(&b->graph->values[values[1]], b->options->seed, parameter, sqrt(2.0 / (double)fan_in));
     if (c.bias)
-        values[2] = constant(b, join(name, c.name, ".bias"), SSLD_VALUE_PARAMETER, 1, &outputs, 0);
+        values[2] = constant(b, name, ".bias", SSLD_VALUE_PARAMETER, 1, &outputs, 0);
 
     struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_CONV);
     attributes.group = c.group;
@@ -103,228 +112,177 @@ static int32_t conv(struct builder *b, int32_t src, struct conv c)
         attributes.window.strides[axis] = c.stride;
         attributes.window.pads[axis] = attributes.window.pads[axis + 2] = (c.kernel - 1) / 2;
     }
-    return node(b, SSLD_OP_CONV, c.name, c.bias ? 3 : 2, values, &attributes);
+    return ssld_zoo_node(b, SSLD_OP_CONV, name, "", c.bias ? 3 : 2, values, &attributes);
 }
 
-static int32_t batch_norm(struct builder *b, int32_t src, const char *layer)
+static int32_t batch_norm(struct builder *b, int32_t src, const char *layer, const char *suffix)
 {
-    char name[NAME_SIZE], full[NAME_SIZE];
+    char name[FULL_NAME_SIZE];
     if (b->status)
         return SSLD_NO_VALUE;
+    join(name, layer, suffix);
     int64_t channels = value_at(b, src)->dims[1];
-    join(name, layer, ".bn");
     int32_t values[5] = {
         src,
-        constant(b, join(full, name, ".weight"), SSLD_VALUE_PARAMETER, 1, &channels, 1),
-        constant(b, join(full, name, ".bias"), SSLD_VALUE_PARAMETER, 1, &channels, 0),
-        constant(b, join(full, name, "._mean"), SSLD_VALUE_BUFFER, 1, &channels, 0),
-        constant(b, join(full, name, "._variance"), SSLD_VALUE_BUFFER, 1, &channels, 1),
+        constant(b, name, ".weight", SSLD_VALUE_PARAMETER, 1, &channels, 1),
+        constant(b, name, ".bias", SSLD_VALUE_PARAMETER, 1, &channels, 0),
+        constant(b, name, "._mean", SSLD_VALUE_BUFFER, 1, &channels, 0),
+        constant(b, name, "._variance", SSLD_VALUE_BUFFER, 1, &channels, 1),
     };
     if (!b->status)
         b->graph->values[values[1]].no_decay = b->graph->values[values[2]].no_decay = true;
-    return node(b, SSLD_OP_BATCH_NORM, name, 5, values, NULL);
+    return ssld_zoo_node(b, SSLD_OP_BATCH_NORM, name, "", 5, values, NULL);
 }
 
-/* Convolution without bias, batch norm, activation (SSLD_OP_IDENTITY: none). The convolution is called c.name + ".conv". */
-static int32_t conv_bn(struct builder *b, int32_t src, struct conv c, int32_t activation)
+int32_t ssld_zoo_conv_bn(struct builder *b, int32_t src, struct conv c, int32_t activation)
 {
-    char name[NAME_SIZE];
-    const char *layer = c.name;
-    c.name = join(name, layer, ".conv");
-    int32_t dst = batch_norm(b, conv(b, src, c), layer);
-    return activation == SSLD_OP_IDENTITY ? dst : unary(b, activation, layer, ".act", dst);
+    char layer[FULL_NAME_SIZE];
+    c.block = join(layer, c.block, c.layer);
+    c.layer = b->conv_name;
+    int32_t x = batch_norm(b, ssld_zoo_conv(b, src, c), layer, b->norm_name);
+    return activation == SSLD_OP_IDENTITY ? x : ssld_zoo_unary(b, x, activation, layer, ".act");
 }
 
-static int32_t pool(struct builder *b, int32_t kind, const char *name, int32_t src, int32_t kernel, int32_t pad)
+/* -- Pools and gates ---------------------------------------------------------------------------------------------- */
+
+static struct ssld_attributes square_window(int32_t kind, int32_t kernel, int32_t stride, int32_t pad)
 {
     struct ssld_attributes attributes = ssld_op_defaults(kind);
     for (int axis = 0; axis < 2; axis++) {
         attributes.window.kernel[axis] = kernel;
-        attributes.window.strides[axis] = 2;
+        attributes.window.strides[axis] = stride;
         attributes.window.pads[axis] = attributes.window.pads[axis + 2] = pad;
     }
-    attributes.ceil_mode = kind == SSLD_OP_AVERAGE_POOL;
-    return node(b, kind, name, 1, &src, &attributes);
+    return attributes;
 }
 
-/* Weights are uniform in -bound .. bound, the bias is 0. */
-static int32_t fully_connected(struct builder *b, int32_t src, double bound)
+int32_t ssld_zoo_max_pool(struct builder *b, int32_t src, const char *name, int32_t kernel, int32_t stride, int32_t pad)
+{
+    struct ssld_attributes attributes = square_window(SSLD_OP_MAX_POOL, kernel, stride, pad);
+    return ssld_zoo_node(b, SSLD_OP_MAX_POOL, name, "", 1, &src, &attributes);
+}
+
+int32_t ssld_zoo_average_pool(struct builder *b, int32_t src, const char *block, const char *layer, int32_t kernel,
+                              int32_t stride, int32_t pad, bool ceil)
+{
+    struct ssld_attributes attributes = square_window(SSLD_OP_AVERAGE_POOL, kernel, stride, pad);
+    attributes.ceil_mode = ceil;
+    return ssld_zoo_node(b, SSLD_OP_AVERAGE_POOL, block, layer, 1, &src, &attributes);
+}
+
+int32_t ssld_zoo_squeeze_excite(struct builder *b, int32_t src, const char *block, const char *layer, int32_t gate,
+                                float slope)
+{
+    char name[FULL_NAME_SIZE];
+    int32_t channels = ssld_zoo_channels(b, src);
+    struct conv squeeze = pointwise(join(name, block, layer), ".conv1", channels / 4);
+    struct conv excite = pointwise(name, ".conv2", channels);
+    struct ssld_attributes attributes = ssld_op_defaults(gate);
+    if (gate == SSLD_OP_HARD_SIGMOID)
+        attributes.alpha = slope;
+    squeeze.bias = excite.bias = true;
+
+    int32_t x = ssld_zoo_unary(b, src, SSLD_OP_GLOBAL_AVERAGE_POOL, name, ".avg_pool");
+    x = ssld_zoo_unary(b, ssld_zoo_conv(b, x, squeeze), SSLD_OP_RELU, name, ".relu");
+    x = ssld_zoo_conv(b, x, excite);
+    x = ssld_zoo_node(b, gate, name, ".hardsigmoid", 1, &x, &attributes);
+    return ssld_zoo_binary(b, src, x, SSLD_OP_MUL, name, "");
+}
+
+/* -- Classifiers -------------------------------------------------------------------------------------------------- */
+
+static int32_t fully_connected(struct builder *b, int32_t src, const char *name, int32_t start)
 {
     if (b->status)
         return SSLD_NO_VALUE;
     int64_t dims[2] = { b->options->classes, value_at(b, src)->dims[1] };
+    double classes = (double)dims[0], inputs = (double)dims[1];
     uint32_t parameter = b->parameters;
-    int32_t values[3] = { src, constant(b, "fc.weight", SSLD_VALUE_PARAMETER, 2, dims, 0),
-                          constant(b, "fc.bias", SSLD_VALUE_PARAMETER, 1, dims, 0) };
-    if (!b->status)
-        ssld_fill_uniform(&b->graph->values[values[1]], b->options->seed, parameter, bound);
-    return node(b, SSLD_OP_GEMM, "fc", 3, values, NULL);
-}
-
-/* -- Networks ----------------------------------------------------------------------------------------------------- */
-
-struct network {
-    const char *name;
-    int32_t   (*build)(struct builder *b, const struct network *network, int32_t src);
-    double      scale;      /* PPLCNet: of all widths */
-    int32_t     depths[4];  /* ResNet: blocks in each stage */
-    bool        bottleneck; /* ResNet: blocks of 1x1, 3x3, 1x1 instead of two 3x3 */
-    bool        vd;         /* ResNet: a stem of three 3x3, average pools in the shortcuts */
-};
-
-/* The multiple of 8 nearest to scale * channels, but not under 90 % of it. */
-static int32_t scaled(const struct network *network, int32_t channels)
-{
-    double exact = channels * network->scale;
-    int32_t rounded = (int32_t)(exact + 4) / 8 * 8;
-    if (rounded < 8)
-        rounded = 8;
-    return rounded < 0.9 * exact ? rounded + 8 : rounded;
-}
-
-/* Squeeze and excitation: each channel times a gate of all channels' means. */
-static int32_t squeeze_excite(struct builder *b, int32_t src, const char *block)
-{
-    char name[NAME_SIZE], layer[NAME_SIZE];
+    int32_t values[3] = { src, constant(b, name, ".weight", SSLD_VALUE_PARAMETER, 2, dims, 0),
+                          constant(b, name, ".bias", SSLD_VALUE_PARAMETER, 1, dims, 0) };
     if (b->status)
         return SSLD_NO_VALUE;
-    int32_t channels = (int32_t)value_at(b, src)->dims[1];
-    join(name, block, ".se");
-    int32_t gate = unary(b, SSLD_OP_GLOBAL_AVERAGE_POOL, name, ".avg_pool", src);
-    gate = conv(b, gate, (struct conv){ join(layer, name, ".conv1"), channels / 4, 1, 1, 1, true });
-    gate = unary(b, SSLD_OP_RELU, name, ".relu", gate);
-    gate = conv(b, gate, (struct conv){ join(layer, name, ".conv2"), channels, 1, 1, 1, true });
-
-    struct ssld_attributes slope = ssld_op_defaults(SSLD_OP_HARD_SIGMOID);
-    slope.alpha = 1.0f / 6.0f; /* Paddle's default; ONNX's is 0.2 */
-    gate = node(b, SSLD_OP_HARD_SIGMOID, join(layer, name, ".hardsigmoid"), 1, &gate, &slope);
-    return node(b, SSLD_OP_MUL, name, 2, (int32_t[]){ src, gate }, NULL);
+    struct ssld_value *weights = &b->graph->values[values[1]];
+    if (start == START_KAIMING_NORMAL)
+        ssld_fill_normal(weights, b->options->seed, parameter, sqrt(2.0 / inputs));
+    else
+        ssld_fill_uniform(weights, b->options->seed, parameter,
+                          start == START_XAVIER_UNIFORM ? sqrt(6.0 / (inputs + classes)) : 1 / sqrt(inputs));
+    return ssld_zoo_node(b, SSLD_OP_GEMM, name, "", 3, values, NULL);
 }
 
-/* Depthwise and pointwise convolutions, batch norm and hard swish behind each, no residuals. */
-static const struct {
-    int32_t stage, index;   /* "blocks3.0" */
-    int32_t kernel, outputs, stride;
-    bool    small_stride_1; /* the halving that the small variant leaves out */
-    bool    squeeze_excite;
-} pplcnet_blocks[] = {
-    { 2, 0, 3, 32, 1, false, false },
-    { 3, 0, 3, 64, 2, true, false },   { 3, 1, 3, 64, 1, false, false },
-    { 4, 0, 3, 128, 2, false, false }, { 4, 1, 3, 128, 1, false, false },
-    { 5, 0, 3, 256, 2, false, false }, { 5, 1, 5, 256, 1, false, false }, { 5, 2, 5, 256, 1, false, false },
-    { 5, 3, 5, 256, 1, false, false }, { 5, 4, 5, 256, 1, false, false }, { 5, 5, 5, 256, 1, false, false },
-    { 6, 0, 5, 512, 2, false, true },  { 6, 1, 5, 512, 1, false, true },
-};
-
-static int32_t build_pplcnet(struct builder *b, const struct network *network, int32_t src)
+int32_t ssld_zoo_classify(struct builder *b, int32_t src, const char *name, float dropout, int32_t start)
 {
-    const struct ssld_zoo_options *options = b->options;
-    int32_t x = conv_bn(b, src, (struct conv){ "conv1", scaled(network, 16), 3, options->small ? 1 : 2, 1, false },
-                        SSLD_OP_HARD_SWISH);
-    int32_t channels = scaled(network, 16);
-    for (size_t i = 0; i < sizeof pplcnet_blocks / sizeof pplcnet_blocks[0]; i++) {
-        char block[NAME_SIZE], name[NAME_SIZE];
-        int32_t outputs = scaled(network, pplcnet_blocks[i].outputs);
-        int32_t stride = options->small && pplcnet_blocks[i].small_stride_1 ? 1 : pplcnet_blocks[i].stride;
-        snprintf(block, sizeof block, "blocks%d.%d", pplcnet_blocks[i].stage, pplcnet_blocks[i].index);
-        x = conv_bn(b, x, (struct conv){ join(name, block, ".dw_conv"), channels, pplcnet_blocks[i].kernel, stride, channels,
-                                         false }, SSLD_OP_HARD_SWISH);
-        if (pplcnet_blocks[i].squeeze_excite)
-            x = squeeze_excite(b, x, block);
-        x = conv_bn(b, x, (struct conv){ join(name, block, ".pw_conv"), outputs, 1, 1, 1, false }, SSLD_OP_HARD_SWISH);
-        channels = outputs;
-    }
-    x = unary(b, SSLD_OP_GLOBAL_AVERAGE_POOL, "avg_pool", "", x);
-    x = conv(b, x, (struct conv){ "last_conv", PPLCNET_EXPAND, 1, 1, 1, false });
-    x = unary(b, SSLD_OP_HARD_SWISH, "act", "", x);
-    float ratio = options->dropout < 0 ? PPLCNET_DROPOUT : options->dropout;
-    if (ratio > 0) {
-        struct ssld_attributes dropout = ssld_op_defaults(SSLD_OP_DROPOUT);
-        dropout.ratio = ratio;
-        dropout.downscale_in_infer = 1;
-        x = node(b, SSLD_OP_DROPOUT, "dropout", 1, &x, &dropout);
-    }
-    x = unary(b, SSLD_OP_FLATTEN, "flatten", "", x);
-    /* Paddle's default for fully connected layers, XavierUniform: sqrt(6 / (fan_in + fan_out)). */
-    return fully_connected(b, x, sqrt(6.0 / (PPLCNET_EXPAND + (double)options->classes)));
-}
-
-/* The other way around a block: nothing, or a 1x1 convolution with batch norm. In vd networks an average pool takes the
- * stride (2x2, ceil: PaddlePaddle's SAME padding, never counted), so that no cell is skipped. */
-static int32_t resnet_shortcut(struct builder *b, int32_t src, const char *block, int32_t outputs, int32_t stride, bool pooled)
-{
-    char name[NAME_SIZE], layer[NAME_SIZE];
-    join(name, block, ".short");
-    if (pooled)
-        src = pool(b, SSLD_OP_AVERAGE_POOL, join(layer, name, ".avg_pool"), src, 2, 0);
-    return conv_bn(b, src, (struct conv){ name, outputs, 1, pooled ? 1 : stride, 1, false }, SSLD_OP_IDENTITY);
-}
-
-static int32_t resnet_block(struct builder *b, const struct network *network, int32_t src, const char *block, int32_t width,
-                            int32_t stride, bool first_of_stage, bool first_of_all)
-{
-    char name[NAME_SIZE];
-    int32_t x = src, outputs = network->bottleneck ? 4 * width : width;
-    if (network->bottleneck) {
-        x = conv_bn(b, x, (struct conv){ join(name, block, ".conv0"), width, 1, 1, 1, false }, SSLD_OP_RELU);
-        x = conv_bn(b, x, (struct conv){ join(name, block, ".conv1"), width, 3, stride, 1, false }, SSLD_OP_RELU);
-        x = conv_bn(b, x, (struct conv){ join(name, block, ".conv2"), outputs, 1, 1, 1, false }, SSLD_OP_IDENTITY);
-    } else {
-        x = conv_bn(b, x, (struct conv){ join(name, block, ".conv0"), width, 3, stride, 1, false }, SSLD_OP_RELU);
-        x = conv_bn(b, x, (struct conv){ join(name, block, ".conv1"), width, 3, 1, 1, false }, SSLD_OP_IDENTITY);
-    }
-    int32_t around = first_of_stage ? resnet_shortcut(b, src, block, outputs, stride, network->vd && !first_of_all) : src;
-    x = node(b, SSLD_OP_ADD, join(name, block, ".add"), 2, (int32_t[]){ x, around }, NULL);
-    return unary(b, SSLD_OP_RELU, block, ".relu", x);
-}
-
-static int32_t resnet_stem(struct builder *b, const struct network *network, int32_t src)
-{
-    bool small = b->options->small;
+    struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_DROPOUT);
+    attributes.ratio = b->options->dropout < 0 ? dropout : b->options->dropout;
+    attributes.downscale_in_infer = 1;
     int32_t x = src;
-    if (network->vd) {
-        x = conv_bn(b, x, (struct conv){ "stem.0", 32, 3, small ? 1 : 2, 1, false }, SSLD_OP_RELU);
-        x = conv_bn(b, x, (struct conv){ "stem.1", 32, 3, 1, 1, false }, SSLD_OP_RELU);
-        x = conv_bn(b, x, (struct conv){ "stem.2", 64, 3, 1, 1, false }, SSLD_OP_RELU);
-    } else {
-        x = conv_bn(b, x, (struct conv){ "stem.0", 64, small ? 3 : 7, small ? 1 : 2, 1, false }, SSLD_OP_RELU);
-    }
-    return small ? x : pool(b, SSLD_OP_MAX_POOL, "max_pool", x, 3, 1);
+    if (attributes.ratio > 0)
+        x = ssld_zoo_node(b, SSLD_OP_DROPOUT, "dropout", "", 1, &x, &attributes);
+    x = ssld_zoo_unary(b, x, SSLD_OP_FLATTEN, "flatten", "");
+    return fully_connected(b, x, name, start);
 }
 
-/* Every stage's first block has a convolution in its shortcut, the first stage's too (torchvision has none there). */
-static int32_t build_resnet(struct builder *b, const struct network *network, int32_t src)
+int32_t ssld_zoo_wide_head(struct builder *b, int32_t src, int32_t width, int32_t activation, float dropout)
 {
-    int32_t x = resnet_stem(b, network, src), index = 0;
-    for (int32_t stage = 0; stage < 4; stage++)
-        for (int32_t i = 0; i < network->depths[stage]; i++, index++) {
-            char block[NAME_SIZE];
-            snprintf(block, sizeof block, "blocks.%d", index);
-            x = resnet_block(b, network, x, block, 64 << stage, i == 0 && stage > 0 ? 2 : 1, i == 0, index == 0);
-        }
-    x = unary(b, SSLD_OP_GLOBAL_AVERAGE_POOL, "avg_pool", "", x);
-    if (b->options->dropout > 0) {
-        struct ssld_attributes dropout = ssld_op_defaults(SSLD_OP_DROPOUT);
-        dropout.ratio = b->options->dropout;
-        dropout.downscale_in_infer = 1;
-        x = node(b, SSLD_OP_DROPOUT, "dropout", 1, &x, &dropout);
-    }
-    x = unary(b, SSLD_OP_FLATTEN, "flatten", "", x);
-    return fully_connected(b, x, b->status ? 0 : 1 / sqrt((double)value_at(b, x)->dims[1]));
+    int32_t x = ssld_zoo_unary(b, src, SSLD_OP_GLOBAL_AVERAGE_POOL, "avg_pool", "");
+    x = ssld_zoo_conv(b, x, pointwise("last_conv", "", width));
+    x = ssld_zoo_unary(b, x, activation, "act", "");
+    return ssld_zoo_classify(b, x, "fc", dropout, START_XAVIER_UNIFORM);
 }
+
+/* -- The table ---------------------------------------------------------------------------------------------------- */
 
 static const struct network networks[] = {
-    { "PPLCNet_x0_25", build_pplcnet, .scale = 0.25 },
-    { "PPLCNet_x0_35", build_pplcnet, .scale = 0.35 },
-    { "PPLCNet_x0_5", build_pplcnet, .scale = 0.5 },
-    { "PPLCNet_x0_75", build_pplcnet, .scale = 0.75 },
-    { "PPLCNet_x1_0", build_pplcnet, .scale = 1.0 },
-    { "PPLCNet_x1_5", build_pplcnet, .scale = 1.5 },
-    { "PPLCNet_x2_0", build_pplcnet, .scale = 2.0 },
-    { "PPLCNet_x2_5", build_pplcnet, .scale = 2.5 },
-    { "ResNet18", build_resnet, .depths = { 2, 2, 2, 2 } },
-    { "ResNet34", build_resnet, .depths = { 3, 4, 6, 3 } },
-    { "ResNet50_vd", build_resnet, .depths = { 3, 4, 6, 3 }, .bottleneck = true, .vd = true },
+    { "PPLCNet_x0_25", ssld_zoo_pplcnet, .scale = 0.25 },
+    { "PPLCNet_x0_35", ssld_zoo_pplcnet, .scale = 0.35 },
+    { "PPLCNet_x0_5", ssld_zoo_pplcnet, .scale = 0.5 },
+    { "PPLCNet_x0_75", ssld_zoo_pplcnet, .scale = 0.75 },
+    { "PPLCNet_x1_0", ssld_zoo_pplcnet, .scale = 1.0 },
+    { "PPLCNet_x1_5", ssld_zoo_pplcnet, .scale = 1.5 },
+    { "PPLCNet_x2_0", ssld_zoo_pplcnet, .scale = 2.0 },
+    { "PPLCNet_x2_5", ssld_zoo_pplcnet, .scale = 2.5 },
+    { "PPLCNetV2_small", ssld_zoo_pplcnet_v2, .scale = 0.75, .depths = { 2, 2, 4, 2 } },
+    { "PPLCNetV2_base", ssld_zoo_pplcnet_v2, .scale = 1.0, .depths = { 2, 2, 6, 2 } },
+    { "PPLCNetV2_large", ssld_zoo_pplcnet_v2, .scale = 1.25, .depths = { 2, 2, 8, 2 } },
+    { "MobileNetV1_x0_25", ssld_zoo_mobilenet_v1, .scale = 0.25 },
+    { "MobileNetV1_x0_5", ssld_zoo_mobilenet_v1, .scale = 0.5 },
+    { "MobileNetV1_x0_75", ssld_zoo_mobilenet_v1, .scale = 0.75 },
+    { "MobileNetV1", ssld_zoo_mobilenet_v1, .scale = 1.0 },
+    { "MobileNetV2_x0_25", ssld_zoo_mobilenet_v2, .scale = 0.25 },
+    { "MobileNetV2_x0_5", ssld_zoo_mobilenet_v2, .scale = 0.5 },
+    { "MobileNetV2_x0_75", ssld_zoo_mobilenet_v2, .scale = 0.75 },
+    { "MobileNetV2", ssld_zoo_mobilenet_v2, .scale = 1.0 },
+    { "MobileNetV2_x1_5", ssld_zoo_mobilenet_v2, .scale = 1.5 },
+    { "MobileNetV2_x2_0", ssld_zoo_mobilenet_v2, .scale = 2.0 },
+    { "MobileNetV3_small_x0_35", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_SMALL, .scale = 0.35 },
+    { "MobileNetV3_small_x0_5", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_SMALL, .scale = 0.5 },
+    { "MobileNetV3_small_x0_75", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_SMALL, .scale = 0.75 },
+    { "MobileNetV3_small_x1_0", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_SMALL, .scale = 1.0 },
+    { "MobileNetV3_small_x1_25", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_SMALL, .scale = 1.25 },
+    { "MobileNetV3_large_x0_35", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_LARGE, .scale = 0.35 },
+    { "MobileNetV3_large_x0_5", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_LARGE, .scale = 0.5 },
+    { "MobileNetV3_large_x0_75", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_LARGE, .scale = 0.75 },
+    { "MobileNetV3_large_x1_0", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_LARGE, .scale = 1.0 },
+    { "MobileNetV3_large_x1_25", ssld_zoo_mobilenet_v3, .form = MOBILENET_V3_LARGE, .scale = 1.25 },
+    { "ResNet18", ssld_zoo_resnet, .form = RESNET_BASIC, .depths = { 2, 2, 2, 2 } },
+    { "ResNet34", ssld_zoo_resnet, .form = RESNET_BASIC, .depths = { 3, 4, 6, 3 } },
+    { "ResNet50", ssld_zoo_resnet, .form = RESNET_BOTTLENECK, .depths = { 3, 4, 6, 3 } },
+    { "ResNet101", ssld_zoo_resnet, .form = RESNET_BOTTLENECK, .depths = { 3, 4, 23, 3 } },
+    { "ResNet152", ssld_zoo_resnet, .form = RESNET_BOTTLENECK, .depths = { 3, 8, 36, 3 } },
+    { "ResNet18_vd", ssld_zoo_resnet, .form = RESNET_BASIC, .depths = { 2, 2, 2, 2 }, .vd = true },
+    { "ResNet34_vd", ssld_zoo_resnet, .form = RESNET_BASIC, .depths = { 3, 4, 6, 3 }, .vd = true },
+    { "ResNet50_vd", ssld_zoo_resnet, .form = RESNET_BOTTLENECK, .depths = { 3, 4, 6, 3 }, .vd = true },
+    { "ResNet101_vd", ssld_zoo_resnet, .form = RESNET_BOTTLENECK, .depths = { 3, 4, 23, 3 }, .vd = true },
+    { "ResNet152_vd", ssld_zoo_resnet, .form = RESNET_BOTTLENECK, .depths = { 3, 8, 36, 3 }, .vd = true },
+    { "ResNeXt101_32x8d_wsl", ssld_zoo_resnext_wsl, .depths = { 3, 4, 23, 3 }, .width = 8 },
+    { "ResNeXt101_32x16d_wsl", ssld_zoo_resnext_wsl, .depths = { 3, 4, 23, 3 }, .width = 16 },
+    { "Res2Net50_vd_26w_4s", ssld_zoo_res2net_vd, .depths = { 3, 4, 6, 3 } },
+    { "Res2Net101_vd_26w_4s", ssld_zoo_res2net_vd, .depths = { 3, 4, 23, 3 } },
+    { "Res2Net200_vd_26w_4s", ssld_zoo_res2net_vd, .depths = { 3, 12, 48, 3 } },
+    { "PPHGNet_tiny", ssld_zoo_pphgnet, .form = PPHGNET_TINY },
+    { "PPHGNet_small", ssld_zoo_pphgnet, .form = PPHGNET_SMALL },
+    { "PPHGNet_base", ssld_zoo_pphgnet, .form = PPHGNET_BASE },
 };
 
 #define NETWORKS ((int32_t)(sizeof networks / sizeof networks[0]))
@@ -336,7 +294,7 @@ const char *ssld_zoo_name(int32_t index)
 
 static ssld_status unknown_network(ssld_context *context, const char *name)
 {
-    char known[512] = "";
+    char known[NETWORKS * 32] = "";
     for (int32_t i = 0; i < NETWORKS; i++) {
         size_t length = strlen(known);
         snprintf(known + length, sizeof known - length, "%s%s", i ? ", " : "", networks[i].name);
@@ -353,7 +311,7 @@ ssld_status ssld_zoo_build(ssld_context *context, const char *name, const struct
     if (network == networks + NETWORKS)
         return unknown_network(context, name);
 
-    struct builder b = { .options = options };
+    struct builder b = { .options = options, .conv_name = ".conv", .norm_name = ".bn" };
     int64_t dims[4] = { 1, options->channels, options->height, options->width };
     int32_t input;
     b.status = ssld_graph_create(context, name, &b.graph);

@@ -8,11 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "onnx/reader.h"
+#include "onnx/convert.h"
 
 #define LEAST_OPSET 7
 #define LEAST_IR 3
-#define TYPE_FLOAT 1
 #define BUDGET_FACTOR 16u /* parsed messages and the graph, as multiples of the file: honest files need about 3 */
 #define BUDGET_BASE ((size_t)64 << 20)
 #define TEXT_SIZE 2048
@@ -309,10 +308,10 @@ static bool reads_unknown(const struct reader *reader, const onnx_node *node)
     return false;
 }
 
-/* Nobody reads an output beyond the first. A live node without further live outputs has its first one. */
-static ssld_status check_outputs(const struct reader *reader, const onnx_node *node)
+/* Of all but Split, nobody reads an output beyond the first. A live node without further live outputs has its first one. */
+static ssld_status check_outputs(const struct reader *reader, const struct onnx_operator *row, const onnx_node *node)
 {
-    for (size_t i = 1; i < node->n_output; i++)
+    for (size_t i = 1; i < node->n_output && row->convert != ssld_onnx_convert_split; i++)
         if (*node->output[i] && ssld_names_find(&reader->names, node->output[i])->live)
             return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "its output %zu '%.80s' is read", i, node->output[i]);
     return SSLD_OK;
@@ -328,7 +327,7 @@ static ssld_status convert_node(struct reader *reader, const onnx_node *node)
         return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "no such operator here");
     ssld_status status = ssld_onnx_read_attributes(reader, row, node, &attributes);
     if (!status)
-        status = check_outputs(reader, node);
+        status = check_outputs(reader, row, node);
     if (status)
         return status;
     if (reads_unknown(reader, node)) {
@@ -380,8 +379,11 @@ static ssld_status build(struct reader *reader, const Ssld__Onnx__GraphProto *pr
     const struct entry *output = ssld_names_find(&reader->names, reader->output);
     if (output->value == SSLD_NO_VALUE || output->kind == ENTRY_TENSOR)
         return refuse_file(reader, SSLD_FORMAT, "its output '%.80s' does not depend on its input", reader->output);
+    if (output->channels_last || output->gelu.stage)
+        return refuse_file(reader, SSLD_UNSUPPORTED, "its output '%.80s' is %s", reader->output,
+                           output->channels_last ? "an image with its channels last" : "the inside of a GELU");
     reader->graph->output = output->value;
-    if ((status = ssld_graph_join_hard_swish(reader->graph)) || (status = ssld_graph_check(reader->graph)))
+    if ((status = ssld_graph_join_gates(reader->graph)) || (status = ssld_graph_check(reader->graph)))
         return status;
     return SSLD_OK;
 }

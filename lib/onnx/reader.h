@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* reader.h - the state of reading one ONNX file: what its names stand for, the graph as far as it is made, what it may cost.
  *
- * read.c checks the file as a whole and walks its nodes; operators.c turns one node into graph nodes, driven by a table;
- * tensors.c reads constants; names.c is the dictionary. */
+ * read.c checks the file as a whole and walks its nodes; operators.c turns one node into graph nodes, driven by a table, with
+ * convert.h's helpers; tensors.c reads constants; names.c is the dictionary. */
 #ifndef SSLD_LIB_ONNX_READER_H
 #define SSLD_LIB_ONNX_READER_H
 
@@ -20,19 +20,30 @@ enum entry_kind {
     ENTRY_IMAGE,  /* the input */
     ENTRY_INPUT,  /* any further input without a value */
     ENTRY_TENSOR, /* an initializer, a Constant's output, or another name for one */
+    ENTRY_COLUMN, /* such a vector, (C), as (C, 1, 1): PReLU's slopes */
     ENTRY_OUTPUT  /* of a node */
+};
+
+/* What a name inside a GELU spelled with Erf stands for (gelu.c): factor * erf or factor * (1 + erf), times x or not. The entry's
+ * value is x. */
+struct gelu_part {
+    enum { GELU_NONE, GELU_ERF, GELU_ERF_PLUS_ONE } stage;
+    float factor;
+    bool  times_x;
 };
 
 /* What a name of the file stands for. */
 struct entry {
     const char        *name;       /* lives as long as the message or the graph */
     int32_t            kind;
-    const onnx_tensor *tensor;     /* ENTRY_TENSOR */
+    const onnx_tensor *tensor;     /* ENTRY_TENSOR, ENTRY_COLUMN */
     int32_t            value;      /* in the graph; SSLD_NO_VALUE: not there (yet) */
     int32_t            graph_node; /* that makes value, SSLD_NO_VALUE: none */
     int32_t            readers;    /* live nodes that read it, and the file's output */
     bool               live;       /* the file's output depends on it */
     bool               unknown;    /* it comes from a node that is not supported */
+    bool               channels_last; /* the file sees (N, H, W, C) where the graph has (N, C, H, W) */
+    struct gelu_part   gelu;
 };
 
 struct names {

@@ -139,7 +139,7 @@ ssld_status ssld_onnx_add_constant(struct reader *reader, const onnx_node *node,
     int32_t file_ndims, added;
     int64_t file_dims[SSLD_MOST_DIMS], elements, rows = dims[0];
     char made_up[256];
-    if (!entry || entry->kind != ENTRY_TENSOR)
+    if (!entry || (entry->kind != ENTRY_TENSOR && entry->kind != ENTRY_COLUMN))
         return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "its input %zu is not a constant", index);
     ssld_status status = ssld_onnx_tensor_shape(reader, node, entry->tensor, &file_ndims, file_dims, &elements);
     if (!status)

@@ -16,6 +16,7 @@
 #define OPSET 17
 #define IR_VERSION 8
 #define TYPE_FLOAT 1
+#define TYPE_INT64 7
 #define BUFFER_SIZE 65536
 
 #define ATTRIBUTE_FLOAT 1
@@ -23,6 +24,9 @@
 #define ATTRIBUTE_INTS 7
 
 #define BATCH "N"
+
+#define MOST_PARTS 8   /* nodes that one node of the graph becomes: seven for GELU by tanh, one before a fused activation */
+#define MOST_NUMBERS 4 /* and constants */
 
 /* -- Memory for the message --------------------------------------------------------------------------------------- */
 
@@ -87,31 +91,42 @@ static char *text(struct writer *writer, const char *first, const char *second)
 
 /* -- Initializers ------------------------------------------------------------------------------------------------- */
 
-static void add_tensor(struct writer *writer, char *name, int32_t ndims, const int64_t *dims, size_t elements, float *data)
+static Ssld__Onnx__TensorProto *add_tensor(struct writer *writer, char *name, int32_t type, int32_t ndims, const int64_t *dims)
 {
     Ssld__Onnx__TensorProto *tensor = NEW(writer, TensorProto, tensor_proto);
     int64_t *own = take(writer, (size_t)ndims * sizeof *own);
     if (!tensor || !own || !name)
-        return;
+        return NULL;
     for (int32_t i = 0; i < ndims; i++)
         own[i] = dims[i];
     tensor->name = name;
     tensor->n_dims = (size_t)ndims;
     tensor->dims = own;
     tensor->has_data_type = 1;
-    tensor->data_type = TYPE_FLOAT;
-    tensor->n_float_data = elements;
-    tensor->float_data = data;
+    tensor->data_type = type;
     writer->proto->initializer[writer->proto->n_initializer++] = tensor;
+    return tensor;
 }
 
-static void add_constant(struct writer *writer, int32_t index)
+static void add_floats(struct writer *writer, char *name, int32_t ndims, const int64_t *dims, size_t elements, float *data)
+{
+    Ssld__Onnx__TensorProto *tensor = add_tensor(writer, name, TYPE_FLOAT, ndims, dims);
+    if (tensor) {
+        tensor->n_float_data = elements;
+        tensor->float_data = data;
+    }
+}
+
+/* An image's slopes of PReLU are (C, 1, 1) in ONNX, so that they stand where the channels do. */
+static void add_constant(struct writer *writer, const struct ssld_node *reader, int32_t index)
 {
     const struct ssld_value *value = &writer->graph->values[index];
     if (value->role == SSLD_VALUE_ACTIVATION || writer->written[index])
         return;
+    bool slopes = reader->kind == SSLD_OP_PRELU && value->dims[0] > 1;
     writer->written[index] = true;
-    add_tensor(writer, value->name, value->ndims, value->dims, (size_t)ssld_value_elements(value), value->data);
+    add_floats(writer, value->name, slopes ? writer->graph->values[reader->inputs[0]].ndims - 1 : value->ndims, value->dims,
+               (size_t)ssld_value_elements(value), value->data);
 }
 
 /* A number that is an attribute in the graph and an input in ONNX; returns its name. */
@@ -122,7 +137,22 @@ static char *add_number(struct writer *writer, const char *base, const char *suf
     if (!name || !data)
         return NULL;
     *data = number;
-    add_tensor(writer, name, 0, NULL, 1, data);
+    add_floats(writer, name, 0, NULL, 1, data);
+    return name;
+}
+
+/* The same for a list of one integer. */
+static char *add_integer(struct writer *writer, const char *base, const char *suffix, int64_t number)
+{
+    static const int64_t one = 1;
+    char *name = text(writer, base, suffix);
+    int64_t *data = take(writer, sizeof *data);
+    Ssld__Onnx__TensorProto *tensor = data ? add_tensor(writer, name, TYPE_INT64, 1, &one) : NULL;
+    if (!tensor)
+        return NULL;
+    *data = number;
+    tensor->n_int64_data = 1;
+    tensor->int64_data = data;
     return name;
 }
 
@@ -150,34 +180,38 @@ static void add_int(struct writer *writer, Ssld__Onnx__NodeProto *node, const ch
     }
 }
 
+static void add_ints(struct writer *writer, Ssld__Onnx__NodeProto *node, const char *name, int32_t count,
+                     const int32_t *numbers)
+{
+    Ssld__Onnx__AttributeProto *attribute = add_attribute(writer, node, name, ATTRIBUTE_INTS);
+    int64_t *own = take(writer, (size_t)count * sizeof *own);
+    if (!attribute || !own)
+        return;
+    for (int32_t i = 0; i < count; i++)
+        own[i] = numbers[i];
+    attribute->n_ints = (size_t)count;
+    attribute->ints = own;
+}
+
 /* What the graph's operator table lists. */
 static void add_listed_attributes(struct writer *writer, Ssld__Onnx__NodeProto *node, const struct ssld_node *from)
 {
     for (const struct ssld_attribute *place = ssld_ops[from->kind].attributes; place->name; place++) {
-        static const int32_t types[] = { [SSLD_ATTRIBUTE_INT] = ATTRIBUTE_INT, [SSLD_ATTRIBUTE_FLOAT] = ATTRIBUTE_FLOAT,
-                                         [SSLD_ATTRIBUTE_INTS] = ATTRIBUTE_INTS };
         const char *src = (const char *)&from->attributes + place->offset;
-        Ssld__Onnx__AttributeProto *attribute = add_attribute(writer, node, place->name, types[place->type]);
-        int64_t *numbers = take(writer, (size_t)place->count * sizeof *numbers);
-        if (!attribute || !numbers)
-            return;
+        int32_t numbers[SSLD_MOST_DIMS]; /* no operator has a longer list */
         if (place->type == SSLD_ATTRIBUTE_FLOAT) {
+            Ssld__Onnx__AttributeProto *attribute = add_attribute(writer, node, place->name, ATTRIBUTE_FLOAT);
+            if (!attribute)
+                return;
             attribute->has_f = 1;
             memcpy(&attribute->f, src, sizeof attribute->f);
             continue;
         }
-        for (int32_t i = 0; i < place->count; i++) {
-            int32_t number;
-            memcpy(&number, src + (size_t)i * sizeof number, sizeof number);
-            numbers[i] = number;
-        }
-        if (place->type == SSLD_ATTRIBUTE_INT) {
-            attribute->has_i = 1;
-            attribute->i = numbers[0];
-        } else {
-            attribute->n_ints = (size_t)place->count;
-            attribute->ints = numbers;
-        }
+        memcpy(numbers, src, (size_t)place->count * sizeof *numbers);
+        if (place->type == SSLD_ATTRIBUTE_INT)
+            add_int(writer, node, place->name, numbers[0]);
+        else
+            add_ints(writer, node, place->name, place->count, numbers);
     }
 }
 
@@ -220,45 +254,156 @@ static void add_special(struct writer *writer, Ssld__Onnx__NodeProto *node, cons
     case SSLD_OP_GEMM:
         add_int(writer, node, "transB", 1);
         break;
+    case SSLD_OP_CONCAT:
+        add_int(writer, node, "axis", 1);
+        break;
+    case SSLD_OP_SLICE:
+        node->input[node->n_input++] = add_integer(writer, node->output[0], "_begin", attributes->begin);
+        node->input[node->n_input++] = add_integer(writer, node->output[0], "_end", attributes->end);
+        node->input[node->n_input++] = add_integer(writer, node->output[0], "_axis", 1);
+        break;
     default:
         add_listed_attributes(writer, node, from);
         break;
     }
 }
 
+/* -- Operators that opset 17 has not, by parts ---------------------------------------------------------------------- *
+ *
+ * The last part bears the node's name and makes its output; the others are called after the output. The reader puts the
+ * parts together again. */
+
+/* One part, of one or two inputs; returns its output, NULL without memory. */
+static char *add_part(struct writer *writer, char *name, const char *operator_name, char *first, char *second, char *output)
+{
+    Ssld__Onnx__NodeProto *node = first && output ? add_node(writer, name, operator_name, output) : NULL;
+    if (!node)
+        return NULL;
+    node->input[node->n_input++] = first;
+    if (second)
+        node->input[node->n_input++] = second;
+    return output;
+}
+
+/* A part that is not the last, called "<output><suffix>". */
+static char *add_inner(struct writer *writer, const char *output, const char *suffix, const char *operator_name, char *first,
+                       char *second)
+{
+    char *name = text(writer, output, suffix);
+    return add_part(writer, name, operator_name, first, second, name);
+}
+
+/* x * sigmoid(x) */
+static void write_silu(struct writer *writer, const struct ssld_node *from, char *const *inputs, char *output)
+{
+    char *x = inputs[0], *gate = add_inner(writer, output, "_gate", "Sigmoid", x, NULL);
+    add_part(writer, from->name, "Mul", x, gate, output);
+}
+
+/* x * (1 + erf(x / sqrt(2))) / 2 */
+static void write_gelu(struct writer *writer, const struct ssld_node *from, char *const *inputs, char *output)
+{
+    char *x = inputs[0], *root = add_number(writer, output, "_root", 0.707106781f),
+         *one = add_number(writer, output, "_one", 1.0f), *half = add_number(writer, output, "_half", 0.5f);
+    char *erf = add_inner(writer, output, "_erf", "Erf", add_inner(writer, output, "_scaled", "Mul", x, root), NULL);
+    char *twice = add_inner(writer, output, "_twice", "Mul", x, add_inner(writer, output, "_sum", "Add", erf, one));
+    add_part(writer, from->name, "Mul", twice, half, output);
+}
+
+/* x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), which is x / 2 * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
+static void write_gelu_tanh(struct writer *writer, const struct ssld_node *from, char *const *inputs, char *output)
+{
+    char *x = inputs[0], *small = add_number(writer, output, "_small", 0.044715f),
+         *slope = add_number(writer, output, "_slope", 1.59576912f);
+    char *cube = add_inner(writer, output, "_cube", "Mul", add_inner(writer, output, "_square", "Mul", x, x), x);
+    char *sum = add_inner(writer, output, "_sum", "Add", x, add_inner(writer, output, "_term", "Mul", cube, small));
+    char *scaled = add_inner(writer, output, "_scaled", "Mul", sum, slope);
+    add_part(writer, from->name, "Mul", x, add_inner(writer, output, "_gate", "Sigmoid", scaled, NULL), output);
+}
+
+static void write_transpose(struct writer *writer, char *name, char *src, bool to_last, char *dst)
+{
+    static const int32_t orders[2][4] = { { 0, 3, 1, 2 }, { 0, 2, 3, 1 } };
+    Ssld__Onnx__NodeProto *node = src ? add_node(writer, name, "Transpose", dst) : NULL;
+    if (!node)
+        return;
+    node->input[node->n_input++] = src;
+    add_ints(writer, node, "perm", 4, orders[to_last]);
+}
+
+/* ONNX normalises over last axes: an image's channels go there and come back. */
+static void write_layer_norm(struct writer *writer, const struct ssld_node *from, char *const *inputs, char *output)
+{
+    bool image = writer->graph->values[from->output].ndims == 4;
+    char *src = image ? text(writer, output, "_channels_last") : inputs[0], *dst = image ? text(writer, output, "_last") : output;
+    if (image)
+        write_transpose(writer, src, inputs[0], true, src);
+    Ssld__Onnx__NodeProto *node = src && dst ? add_node(writer, from->name, ssld_ops[from->kind].name, dst) : NULL;
+    if (!node)
+        return;
+    node->input[node->n_input++] = src;
+    for (int32_t i = 1; i < from->input_count; i++)
+        node->input[node->n_input++] = inputs[i];
+    add_int(writer, node, "axis", -1);
+    add_listed_attributes(writer, node, from);
+    if (image)
+        write_transpose(writer, text(writer, output, "_back"), dst, false, output);
+}
+
+/* -- A node of the graph ------------------------------------------------------------------------------------------ */
+
+/* One node, or the parts of one. */
+static void write_operator(struct writer *writer, const struct ssld_node *from, char *const *inputs, char *output)
+{
+    static void (*const spelled[SSLD_OP_KINDS])(struct writer *, const struct ssld_node *, char *const *, char *) = {
+        [SSLD_OP_SILU] = write_silu,
+        [SSLD_OP_GELU] = write_gelu,
+        [SSLD_OP_GELU_TANH] = write_gelu_tanh,
+        [SSLD_OP_LAYER_NORM] = write_layer_norm,
+    };
+    if (spelled[from->kind]) {
+        spelled[from->kind](writer, from, inputs, output);
+        return;
+    }
+    Ssld__Onnx__NodeProto *node = add_node(writer, from->name, ssld_ops[from->kind].name, output);
+    if (!node)
+        return;
+    for (int32_t i = 0; i < from->input_count; i++)
+        node->input[node->n_input++] = inputs[i];
+    add_special(writer, node, from);
+}
+
 /* The activation inside a fused node, as a node of its own. */
 static void write_activation(struct writer *writer, const struct ssld_node *from, char *input, char *output)
 {
-    struct ssld_node apart = { .kind = from->activation.kind, .attributes = ssld_op_defaults(from->activation.kind) };
+    struct ssld_node apart = { .kind = from->activation.kind, .input_count = 1,
+                               .attributes = ssld_op_defaults(from->activation.kind) };
+    apart.name = text(writer, from->name, "_activation");
     apart.attributes.alpha = from->activation.alpha;
     apart.attributes.beta = from->activation.beta;
-    Ssld__Onnx__NodeProto *node = add_node(writer, text(writer, from->name, "_activation"), ssld_ops[apart.kind].name, output);
-    if (!node)
-        return;
-    node->input[node->n_input++] = input;
-    add_special(writer, node, &apart);
+    write_operator(writer, &apart, &input, output);
 }
 
 static void write_node(struct writer *writer, const struct ssld_node *from)
 {
     const struct ssld_graph *graph = writer->graph;
     bool fused = from->activation.kind != SSLD_OP_IDENTITY;
+    char *inputs[SSLD_MOST_INPUTS];
     /* Inference sees nothing of dropout, or in PaddleClas's mode a factor. */
     if (from->kind == SSLD_OP_IDENTITY || (from->kind == SSLD_OP_DROPOUT && !from->attributes.downscale_in_infer)) {
         writer->standing[from->output] = writer->standing[from->inputs[0]];
         return;
     }
     char *output = graph->values[from->output].name, *own = fused ? text(writer, output, "_before_activation") : output;
-    Ssld__Onnx__NodeProto *node = own ? add_node(writer, from->name, ssld_ops[from->kind].name, own) : NULL;
-    if (!node)
+    if (!own)
         return;
     for (int32_t i = 0; i < from->input_count; i++) {
         int32_t input = from->inputs[i] == SSLD_NO_VALUE ? SSLD_NO_VALUE : writer->standing[from->inputs[i]];
         if (input != SSLD_NO_VALUE)
-            add_constant(writer, input);
-        node->input[node->n_input++] = input == SSLD_NO_VALUE ? (char *)"" : graph->values[input].name;
+            add_constant(writer, from, input);
+        inputs[i] = input == SSLD_NO_VALUE ? (char *)"" : graph->values[input].name;
     }
-    add_special(writer, node, from);
+    write_operator(writer, from, inputs, own);
     if (fused)
         write_activation(writer, from, own, output);
 }
@@ -303,9 +448,8 @@ static void write_graph(struct writer *writer, Ssld__Onnx__ModelProto *model)
     Ssld__Onnx__ValueInfoProto **ends = take(writer, 2 * sizeof(Ssld__Onnx__ValueInfoProto *));
     if (!proto || !ends)
         return;
-    /* Twice the nodes for activations on their own, two numbers for each of those. */
-    proto->node = take(writer, 2 * nodes * sizeof *proto->node);
-    proto->initializer = take(writer, ((size_t)graph->value_count + 4 * nodes) * sizeof *proto->initializer);
+    proto->node = take(writer, MOST_PARTS * nodes * sizeof *proto->node);
+    proto->initializer = take(writer, ((size_t)graph->value_count + MOST_NUMBERS * nodes) * sizeof *proto->initializer);
     writer->written = take(writer, (size_t)graph->value_count);
     writer->standing = take(writer, (size_t)graph->value_count * sizeof *writer->standing);
     if (!proto->node || !proto->initializer || !writer->written || !writer->standing)

@@ -22,7 +22,9 @@ CONSTANTS = {
     "LABELS_EMPTY": 0, "LABELS_LOGITS": 1, "LABELS_PROBABILITIES": 2,
     "CODEC_AUTO": 0, "CODEC_DENSE_F16": 1, "CODEC_TOPK": 2,
     "STORE_CREATE": 0, "STORE_RESUME": 1,
-    "SCHEDULE_CONSTANT": 0, "SCHEDULE_COSINE": 1,
+    "SCHEDULE_CONSTANT": 0, "SCHEDULE_COSINE": 1, "SCHEDULE_STEP": 2, "SCHEDULE_MULTISTEP": 3, "SCHEDULE_ONE_CYCLE": 4,
+    "OPTIMIZER_SGD": 0, "OPTIMIZER_ADAMW": 1, "OPTIMIZER_LARS": 2,
+    "PRECISION_DEFAULT": 0, "PRECISION_F32": 1, "PRECISION_BF16": 2, "PRECISION_AUTO": 3,
     "PARAMETER_VALUE": 0, "PARAMETER_GRADIENT": 1,
 }
 
@@ -60,7 +62,7 @@ class ModelInfo(Structure):
 
 class TeacherOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("batch", c_int32), ("batch_norm", c_int32), ("threads", c_int32),
-                ("height", c_int32), ("width", c_int32), ("padding", c_int32)]
+                ("height", c_int32), ("width", c_int32), ("precision", c_int32)]
 
 
 class Evaluation(Structure):
@@ -102,12 +104,18 @@ class StoreInfo(Structure):
 class StudentOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("batch", c_int32), ("threads", c_int32), ("loss", c_char_p),
                 ("learning_rate", c_float), ("momentum", c_float), ("l2", c_float), ("schedule", c_int32),
-                ("total_steps", c_uint64), ("warmup_steps", c_uint64), ("seed", c_uint64)]
+                ("total_steps", c_uint64), ("warmup_steps", c_uint64), ("seed", c_uint64), ("optimizer", c_int32),
+                ("nesterov", c_int32), ("beta1", c_float), ("beta2", c_float), ("epsilon", c_float),
+                ("weight_decay", c_float), ("trust", c_float), ("ema_decay", c_float), ("clip_norm", c_float),
+                ("clip_value", c_float), ("parameter_groups", c_char_p), ("decay_steps", c_uint64),
+                ("milestones", POINTER(c_uint64)), ("milestone_count", c_int32), ("gamma", c_float),
+                ("final_rate", c_float), ("rise", c_float), ("start_divisor", c_float), ("final_divisor", c_float),
+                ("accumulate", c_int32), ("precision", c_int32)]
 
 
 class Step(Structure):
     _fields_ = [("struct_size", c_size_t), ("step", c_uint64), ("loss", c_double), ("learning_rate", c_double),
-                ("top1", c_double)]
+                ("top1", c_double), ("gradient_norm", c_double)]
 
 
 # C's name of each struct.
@@ -238,9 +246,11 @@ FUNCTIONS = {
     "ssld_student_step": (status, [handle, handle, handle, POINTER(Step)]),
     "ssld_student_forward": (status, [handle, handle, address]),
     "ssld_student_backward": (status, [handle, handle, handle, receives(c_double)]),
+    "ssld_student_accumulate": (status, [handle, handle, handle, c_float, receives(c_double)]),
     "ssld_student_update": (status, [handle]),
     "ssld_student_steps": (c_uint64, [handle]),
     "ssld_student_get_model": (status, [handle, receives_handle]),
+    "ssld_student_get_ema_model": (status, [handle, receives_handle]),
     "ssld_student_export": (status, [handle, text]),
     "ssld_student_save": (status, [handle, text]),
     "ssld_student_restore": (status, [handle, text]),

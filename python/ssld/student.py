@@ -7,7 +7,7 @@ from collections import namedtuple
 import numpy
 
 from . import _interface
-from ._arrays import address, encode, receiver
+from ._arrays import address, encode, numbers, receiver
 from ._library import library
 from ._object import Object, check, create, make_options, to_record
 from .batch import Batch
@@ -15,30 +15,52 @@ from .context import Context
 from .labels import Labels
 from .model import Model
 
-Step = namedtuple("Step", "step loss learning_rate top1")
+Step = namedtuple("Step", "step loss learning_rate top1 gradient_norm")
 Step.__doc__ = """Steps done, this one included; mean loss over the batch, before the update; rate used by the update; share
-of the batch's hard labels that the student got right, -1 if it has none."""
+of the batch's hard labels that the student got right, -1 if it has none; norm of all gradients before clipping, -1 if
+neither clipping nor LARS needed it."""
 
 
 class Student(Object):
     """Trains a model, starting from its weights; the model stays as it is. One thread at a time.
 
-    batch           views of every step (default 32)
+    batch           views of every step (default 32), worked through in `accumulate` parts (default 1), of which a step
+                    takes the memory of one
     threads         compute threads (default: the context's)
     loss            a weighted sum of terms: "sym_kl" (default), "0.5*soft_ce + 0.5*hard_ce(smoothing=0.1)"
-    learning_rate   peak rate (default 0.1)
-    momentum        default 0.9; negative: none
-    l2              L2 penalty's gradient factor (default: none)
-    schedule        ssld.SCHEDULE_CONSTANT, or ssld.SCHEDULE_COSINE, which needs total_steps
-    total_steps     steps of the whole run; warmup_steps: steps over which the rate first rises linearly from 0
+    learning_rate   peak rate (default 0.1; AdamW 0.001)
+    optimizer       ssld.OPTIMIZER_SGD (default): momentum (default 0.9; negative: none), nesterov, l2 (L2 penalty's
+                    gradient factor, default none); ssld.OPTIMIZER_ADAMW: beta1, beta2, epsilon, weight_decay;
+                    ssld.OPTIMIZER_LARS: momentum, l2, trust, epsilon
+    parameter_groups  factors for parameters by name: "fc.*: rate=10; *.bn.*: decay=0"
+    clip_norm       longest gradient, of all parameters together; clip_value: largest absolute value in it
+    ema_decay       keep an average of the weights over steps, for get_ema_model()
+    schedule        ssld.SCHEDULE_CONSTANT, SCHEDULE_COSINE (final_rate), SCHEDULE_STEP (decay_steps, gamma),
+                    SCHEDULE_MULTISTEP (milestones, gamma), SCHEDULE_ONE_CYCLE (rise, start_divisor, final_divisor)
+    total_steps     steps of the whole run, for cosine and one-cycle; warmup_steps: steps over which the rate first
+                    rises linearly from 0
     seed            of dropout
+    precision       ssld.PRECISION_F32 (default), PRECISION_BF16, or PRECISION_AUTO: bf16 where the CPU has it
     """
 
     def __init__(self, context, model, batch=None, threads=None, loss=None, learning_rate=None, momentum=None, l2=None,
-                 schedule=None, total_steps=None, warmup_steps=None, seed=None):
+                 schedule=None, total_steps=None, warmup_steps=None, seed=None, optimizer=None, nesterov=None, beta1=None,
+                 beta2=None, epsilon=None, weight_decay=None, trust=None, ema_decay=None, clip_norm=None, clip_value=None,
+                 parameter_groups=None, decay_steps=None, milestones=None, gamma=None, final_rate=None, rise=None,
+                 start_divisor=None, final_divisor=None, accumulate=None, precision=None):
+        if milestones is not None:
+            milestones = numbers("milestones", milestones, numpy.uint64)
         options = make_options(_interface.StudentOptions, batch=batch, threads=threads, loss=encode("loss", loss),
                                learning_rate=learning_rate, momentum=momentum, l2=l2, schedule=schedule,
-                               total_steps=total_steps, warmup_steps=warmup_steps, seed=seed)
+                               total_steps=total_steps, warmup_steps=warmup_steps, seed=seed, optimizer=optimizer,
+                               nesterov=nesterov, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay,
+                               trust=trust, ema_decay=ema_decay, clip_norm=clip_norm, clip_value=clip_value,
+                               parameter_groups=encode("parameter_groups", parameter_groups), decay_steps=decay_steps,
+                               gamma=gamma, final_rate=final_rate, rise=rise, start_divisor=start_divisor,
+                               final_divisor=final_divisor, accumulate=accumulate, precision=precision)
+        if milestones is not None:  # the array lives until the call below has copied it
+            options.milestones = milestones.ctypes.data_as(ctypes.POINTER(ctypes.c_uint64))
+            options.milestone_count = milestones.size
         self._open(context, "ssld_student_destroy",
                    create(context, "ssld_student_create", Context.pointer_of(context), Model.pointer_of(model),
                           ctypes.byref(options)))
@@ -53,7 +75,8 @@ class Student(Object):
         return to_record(step, Step)
 
     def forward(self, batch, out=None):
-        """The logits of a batch in training mode: a float32 array (N, classes), `out` if given."""
+        """The logits of a batch (of one part, with `accumulate`) in training mode: a float32 array (N, classes), `out` if
+        given."""
         pointer, batch_pointer = self.pointer, Batch.pointer_of(batch)
         out = receiver("out", out, (batch.count, self._classes))
         check(self.context, library.ssld_student_forward(pointer, batch_pointer, address(out)))
@@ -64,6 +87,13 @@ class Student(Object):
         loss = ctypes.c_double()
         check(self.context, library.ssld_student_backward(self.pointer, Batch.pointer_of(batch), _labels(labels),
                                                           ctypes.byref(loss)))
+        return loss.value
+
+    def accumulate(self, batch, labels=None, scale=1):
+        """As backward(), but `scale` times the gradient is added to the sum since the last update(). Returns the loss."""
+        loss = ctypes.c_double()
+        check(self.context, library.ssld_student_accumulate(self.pointer, Batch.pointer_of(batch), _labels(labels), scale,
+                                                            ctypes.byref(loss)))
         return loss.value
 
     def update(self):
@@ -80,16 +110,21 @@ class Student(Object):
         Context.pointer_of(self.context)
         return Model._from_pointer(self.context, create(self.context, "ssld_student_get_model", self.pointer))
 
+    def get_ema_model(self):
+        """The average of the network over the steps as a Model of its own; needs ema_decay."""
+        Context.pointer_of(self.context)
+        return Model._from_pointer(self.context, create(self.context, "ssld_student_get_ema_model", self.pointer))
+
     def export(self, path):
         """Write the trained network as an ONNX file."""
         check(self.context, library.ssld_student_export(self.pointer, encode("path", path)))
 
     def save(self, path):
-        """Write a checkpoint: weights, running statistics, momenta and the step."""
+        """Write a checkpoint: weights, running statistics, the optimizer's momenta, the average and the step."""
         check(self.context, library.ssld_student_save(self.pointer, encode("path", path)))
 
     def restore(self, path):
-        """Go on from a checkpoint of the same network as if there had been no interruption."""
+        """Go on from a checkpoint of the same network and optimizer as if there had been no interruption."""
         check(self.context, library.ssld_student_restore(self.pointer, encode("path", path)))
 
     @property

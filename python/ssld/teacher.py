@@ -26,21 +26,23 @@ class Teacher(Object):
     batch_norm  ssld.BATCH_NORM_EVAL (running statistics), or ssld.BATCH_NORM_BATCH (each batch's own, as PaddleClas's
                 online SSLD runs its teacher)
     threads     compute threads (default: the context's)
+    precision   ssld.PRECISION_F32 (default), PRECISION_BF16, or PRECISION_AUTO: bf16 where the CPU has it
     height      of the input where the model leaves it open (default 224); `width` is the height unless given
     """
 
-    def __init__(self, context, model, batch=None, batch_norm=None, threads=None, height=None, width=None):
+    def __init__(self, context, model, batch=None, batch_norm=None, threads=None, height=None, width=None,
+                 precision=None):
         options = make_options(_interface.TeacherOptions, batch=batch, batch_norm=batch_norm, threads=threads,
-                               height=height, width=width)
+                               height=height, width=width, precision=precision)
         self._open(context, "ssld_teacher_destroy",
                    create(context, "ssld_teacher_create", Context.pointer_of(context), Model.pointer_of(model),
                           ctypes.byref(options)))
 
     @classmethod
-    def open(cls, context, path, batch=None, batch_norm=None, threads=None, height=None, width=None):
+    def open(cls, context, path, batch=None, batch_norm=None, threads=None, height=None, width=None, precision=None):
         """Read an ONNX file and make a teacher of it."""
         options = make_options(_interface.TeacherOptions, batch=batch, batch_norm=batch_norm, threads=threads,
-                               height=height, width=width)
+                               height=height, width=width, precision=precision)
         teacher = cls.__new__(cls)
         teacher._open(context, "ssld_teacher_destroy",
                       create(context, "ssld_teacher_open", Context.pointer_of(context), encode("path", path),

@@ -296,6 +296,20 @@ TEST(wrong_usage_is_exit_code_2_and_says_what_is_wrong)
         { TRAIN "--eval-data x", "belong together" },
         { TRAIN "--resume", "--resume needs --checkpoint" },
         { TRAIN "--epochs 2 --warmup-epochs 3", "longer than --epochs" },
+        { TRAIN "--accumulate 3", "--accumulate must divide --batch" },
+        { TRAIN "--optimizer adam", "'adam' is not one of sgd|adamw|lars" },
+        { TRAIN "--precision f64", "'f64' is not one of auto|f32|bf16" },
+        { TRAIN "--ema-decay 1", "is not in 1e-06 to 0.999999" },
+        { TRAIN "--schedule linear", "'linear' is not one of constant, cosine" },
+        { TRAIN "--schedule constant:1", "'constant:1' is not constant" },
+        { TRAIN "--schedule cosine:", "'cosine:' is not cosine or cosine:FINAL" },
+        { TRAIN "--schedule cosine:0.1,0.2", "is not cosine or cosine:FINAL" },
+        { TRAIN "--schedule step:30", "'step:30' is not step:EPOCHS,FACTOR" },
+        { TRAIN "--schedule step:30,0.1,", "is not step:EPOCHS,FACTOR" },
+        { TRAIN "--schedule step:30,-0.1", "is not step:EPOCHS,FACTOR" },
+        { TRAIN "--schedule step:30;0.1", "is not step:EPOCHS,FACTOR" },
+        { TRAIN "--schedule multistep:0.1", "is not multistep:EPOCH,...,FACTOR" },
+        { TRAIN "--schedule one-cycle:0.3,25,1e4,7", "is not one-cycle" },
     };
     set_up();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -320,6 +334,10 @@ TEST(what_cannot_be_read_is_exit_code_1_and_named)
         { LABEL "--labels @/no/folder/x.ssld", "x.ssld" },
         { TRAIN "--labels @/nothing.ssld", "nothing.ssld" },
         { TRAIN "--loss kl_sym", "'kl_sym'" },
+        { TRAIN "--groups \"head.*: rate=10\"", "no parameter fits 'head.*'" },
+        { TRAIN "--optimizer adamw --momentum 0.8", "momentum is set, but SSLD_OPTIMIZER_ADAMW" },
+        { TRAIN "--weight-decay 0.1", "weight_decay is set, but SSLD_OPTIMIZER_SGD" },
+        { TRAIN "--schedule multistep:2,1,0.1", "milestones must rise" },
         { "train " DATA VIEWS "--model PPLCNet_x9 --batch 40", "PPLCNet_x9" },
         { TRAIN "--epochs 1 --out @/no/folder/x.onnx", "x.onnx" },
         { TRAIN "--epochs 1 --log @/no/folder/x.log", "x.log: cannot open the log" },
@@ -580,9 +598,10 @@ TEST(training_on_hard_labels_learns_and_eval_says_so)
 
 TEST(interrupted_training_resumes_bit_for_bit)
 {
-    const char *line = TRAIN "--epochs 60 --checkpoint @/run.ckpt --out @/resumed.onnx";
+#define RECIPE "--epochs 60 --optimizer adamw --ema-decay 0.9 --accumulate 2 --clip-norm 1 --schedule one-cycle "
+    const char *line = TRAIN RECIPE "--checkpoint @/run.ckpt --out @/resumed.onnx";
     set_up();
-    CHECK_RUN(0, TRAIN "--epochs 60 --out @/straight.onnx");
+    CHECK_RUN(0, TRAIN RECIPE "--out @/straight.onnx");
     pid_t child = start(line);
     bool saved = wait_for_growth(child, in_folder("run.ckpt"), 0);
     wait_milliseconds(5);
@@ -595,12 +614,52 @@ TEST(interrupted_training_resumes_bit_for_bit)
     CHECK(size_of(in_folder("resumed.onnx")) < 0, "a network of half a run was written");
     CHECK_RUN(1, "%s", line);
     CHECK_SAYS(errors, "add --resume");
-    CHECK_RUN(1, TRAIN "--epochs 60 --checkpoint @/run.ckpt --resume --dropout 0.1 --classes 5");
+    CHECK_RUN(1, TRAIN RECIPE "--checkpoint @/run.ckpt --resume --dropout 0.1 --classes 5");
     CHECK_SAYS(errors, "run.ckpt");
+    CHECK_RUN(1, TRAIN "--epochs 60 --checkpoint @/run.ckpt --resume");
+    CHECK_SAYS(errors, "where this one has 'velocity/");
     CHECK_RUN(0, "%s --resume", line);
     CHECK_SAYS(output, "going on after step");
     CHECK(same_bytes(in_folder("straight.onnx"), in_folder("resumed.onnx")), "the networks differ");
     CHECK_RUN(0, "%s --resume", line); /* of a run that is complete: nothing is left to do */
+}
+
+/* Each schedule at the end of its second epoch, of three with five steps. */
+TEST(schedules_are_counted_in_epochs)
+{
+    static const struct {
+        const char *schedule;
+        double      rate; /* of step 9 */
+    } cases[] = {
+        { "constant", 0.05 },
+        { "cosine:0.01", 0.01 + 0.04 * 0.5 * (1 - 0.30901699437494745) }, /* cos(9 pi / 15) */
+        { "step:1,0.5", 0.025 },
+        { "step:0.8,0.5", 0.0125 },
+        { "multistep:1,1.4,2,0.1", 0.0005 },
+        { "one-cycle:0.7,10,100", 0.05 - 0.045 * 0.5 * (1 - 0.9863613034027223) }, /* cos(pi / 19): the peak is at 9.5 */
+    };
+    set_up();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char log[32];
+        snprintf(log, sizeof log, "schedule%zu.log", i);
+        CHECK_RUN(0, TRAIN "--epochs 3 --limit 200 --schedule %s --log @/%s", cases[i].schedule, log);
+        double rate = logged(log, "epoch", "learning_rate", 1);
+        /* The library takes the numbers in single precision, the log has six digits or more. */
+        CHECK(fabs(rate - cases[i].rate) < 1e-6 + 1e-5 * cases[i].rate, "%s: %.9g instead of %.9g", cases[i].schedule, rate,
+              cases[i].rate);
+    }
+}
+
+TEST(loss_that_is_not_finite_stops_and_the_checkpoint_stays)
+{
+    set_up();
+    CHECK_RUN(0, TRAIN "--epochs 1 --schedule constant --checkpoint @/good.ckpt");
+    CHECK_RUN(0, TRAIN "--epochs 1 --schedule constant --checkpoint @/same.ckpt");
+    CHECK_RUN(1, TRAIN "--epochs 9 --schedule constant --checkpoint @/good.ckpt --resume --lr 1000000 --out @/broken.onnx");
+    CHECK_SAYS(errors, "is the first layer whose output is not");
+    CHECK_SAYS(errors, "good.ckpt has the state after step 5");
+    CHECK(same_bytes(in_folder("good.ckpt"), in_folder("same.ckpt")), "the checkpoint has changed");
+    CHECK(size_of(in_folder("broken.onnx")) < 0, "a broken network was written");
 }
 
 TEST(labels_of_another_run_are_refused_by_name)
@@ -664,4 +723,5 @@ TEST_MAIN(TEST_ROW(help_shows_every_command_and_option_with_its_default),
           TEST_ROW(interrupted_labelling_keeps_its_work_and_says_how_to_go_on),
           TEST_ROW(all_modes_start_the_same_and_online_is_offline),
           TEST_ROW(training_on_hard_labels_learns_and_eval_says_so), TEST_ROW(interrupted_training_resumes_bit_for_bit),
+          TEST_ROW(schedules_are_counted_in_epochs), TEST_ROW(loss_that_is_not_finite_stops_and_the_checkpoint_stays),
           TEST_ROW(labels_of_another_run_are_refused_by_name), TEST_ROW(progress_is_a_bar_on_a_terminal_only))

@@ -57,7 +57,7 @@ static double compute(const char *text)
     struct ssld_loss loss;
     double value = 0;
     CHECK_OK(f->context, ssld_loss_parse(f->context, text, &loss));
-    CHECK_OK(f->context, ssld_loss_compute(f->context, &loss, f->rows, f->classes, f->student, f->soft, f->hard, f->scratch,
+    CHECK_OK(f->context, ssld_loss_compute(f->context, &loss, f->rows, f->classes, f->student, f->soft, f->hard, 1, f->scratch,
                                            f->diff, &value));
     return value;
 }
@@ -274,15 +274,36 @@ TEST(values_that_are_not_finite_are_refused)
     struct fixture *f = &fixture;
     CHECK_OK(f->context, ssld_loss_parse(f->context, "sym_kl", &loss));
     f->student[4] = NAN;
-    CHECK_STATUS(f->context, ssld_loss_compute(f->context, &loss, 2, 3, f->student, f->soft, NULL, f->scratch, f->diff, &value),
-                 SSLD_NOT_FINITE);
+    CHECK_STATUS(f->context, ssld_loss_compute(f->context, &loss, 2, 3, f->student, f->soft, NULL, 1, f->scratch, f->diff,
+                                               &value), SSLD_NOT_FINITE);
     CHECK_TEXT(f->context, "class 1 for view 1");
     CHECK(value == 42, "the value was changed to %g", value);
-    f->student[4] = 0;
+    tear_down();
+}
+
+TEST(labels_that_are_not_finite_or_negative_name_their_view)
+{
+    set_up(2, 3, 1);
+    struct ssld_loss loss;
+    struct fixture *f = &fixture;
+    CHECK_OK(f->context, ssld_loss_parse(f->context, "sym_kl", &loss));
+    for (int i = 0; i < 6; i++)
+        f->teacher[i] = 1.0f / 3;
+    CHECK_OK(f->context, ssld_labels_wrap_probabilities(f->soft, 2, f->teacher));
+    CHECK_OK(f->context, ssld_loss_check_labels(f->context, &loss, 2, 3, f->soft, NULL));
+    f->teacher[4] = -0.25f;
+    CHECK_STATUS(f->context, ssld_loss_check_labels(f->context, &loss, 2, 3, f->soft, NULL), SSLD_INVALID_ARGUMENT);
+    CHECK_TEXT(f->context, "the teacher's probability of class 1 for view 1 of the batch is -0.25");
     f->teacher[2] = INFINITY;
-    CHECK_STATUS(f->context, ssld_loss_compute(f->context, &loss, 2, 3, f->student, f->soft, NULL, f->scratch, f->diff, &value),
-                 SSLD_NOT_FINITE);
-    CHECK_TEXT(f->context, "the teacher's probability");
+    CHECK_STATUS(f->context, ssld_loss_check_labels(f->context, &loss, 2, 3, f->soft, NULL), SSLD_NOT_FINITE);
+    CHECK_TEXT(f->context, "class 2 for view 0");
+    /* A logit may be negative. */
+    CHECK_OK(f->context, ssld_labels_wrap_logits(f->soft, 2, f->teacher));
+    f->teacher[2] = NAN;
+    CHECK_STATUS(f->context, ssld_loss_check_labels(f->context, &loss, 2, 3, f->soft, NULL), SSLD_NOT_FINITE);
+    CHECK_TEXT(f->context, "the teacher's logit of class 2");
+    f->teacher[2] = 0;
+    CHECK_OK(f->context, ssld_loss_check_labels(f->context, &loss, 2, 3, f->soft, NULL));
     tear_down();
 }
 
@@ -292,15 +313,12 @@ TEST(classes_that_do_not_exist_are_refused)
     struct ssld_loss loss;
     struct fixture *f = &fixture;
     static const int32_t wrong[] = { -1, 3 };
-    double value = 42;
     CHECK_OK(f->context, ssld_loss_parse(f->context, "hard_ce", &loss));
+    CHECK_OK(f->context, ssld_loss_check_labels(f->context, &loss, 2, 3, NULL, f->hard));
     for (int i = 0; i < 2; i++) {
         f->hard[1] = wrong[i];
-        f->diff[0] = 42;
-        CHECK_STATUS(f->context, ssld_loss_compute(f->context, &loss, 2, 3, f->student, NULL, f->hard, f->scratch, f->diff,
-                                                   &value), SSLD_INVALID_ARGUMENT);
+        CHECK_STATUS(f->context, ssld_loss_check_labels(f->context, &loss, 2, 3, NULL, f->hard), SSLD_INVALID_ARGUMENT);
         CHECK_TEXT(f->context, wrong[i] < 0 ? "has class -1" : "has class 3");
-        CHECK(value == 42 && f->diff[0] == 42, "an output was changed");
     }
     tear_down();
 }
@@ -380,5 +398,6 @@ TEST_MAIN(TEST_ROW(losses_are_their_formulas), TEST_ROW(gradients_are_the_slopes
           TEST_ROW(sym_kl_gradient_holds_where_the_epsilon_counts), TEST_ROW(logits_and_their_probabilities_give_the_same_loss),
           TEST_ROW(one_hot_teacher_makes_soft_ce_hard_ce), TEST_ROW(uniform_student_of_uniform_teacher_has_nothing_to_learn),
           TEST_ROW(huge_logits_stay_finite), TEST_ROW(values_that_are_not_finite_are_refused),
+          TEST_ROW(labels_that_are_not_finite_or_negative_name_their_view),
           TEST_ROW(classes_that_do_not_exist_are_refused), TEST_ROW(texts_say_what_they_need),
           TEST_ROW(texts_that_make_no_sense_are_quoted))

@@ -329,7 +329,8 @@ static struct net build(ssld_context *context, int which)
 static struct ssld_plan *make_plan(struct net *net, int32_t mode, int32_t block)
 {
     struct ssld_plan *plan = NULL;
-    struct ssld_plan_options options = { .mode = mode, .batch = BATCH, .threads = 2, .block = block };
+    struct ssld_plan_options options = { .mode = mode, .batch = BATCH, .threads = 2, .block = block,
+                                         .cache_bytes = block == 8 ? 0 : 1 }; /* 1: chunks of one image */
     CHECK_OK(net->context, ssld_plan_create(net->context, net->graph, &options, &plan));
     return plan;
 }
@@ -451,6 +452,100 @@ TEST(gradients_equal_central_differences_in_this_cpus_blocks) { check_all(0, tru
 TEST(gradients_equal_central_differences_in_blocks_of_8) { check_all(8, true); }
 TEST(gradients_equal_central_differences_in_plain_layout) { check_all(1, true); }
 
+/* -- bfloat16 ----------------------------------------------------------------------------------------------------- *
+ *
+ * Every number in memory has 8 bits: up to 1 part in 512 is lost each time one is stored. Through the convolution before the
+ * operator, the operator and the classifier that was measured to be at most 0.8 % of the largest logit, and 0.9 % of a gradient
+ * as a vector; 5 % behind max pooling, where 10 channels of 63 cells have near ties and another cell gets the diff. */
+#define BF16_VALUE_TOLERANCE 0.02
+#define BF16_GRADIENT_TOLERANCE 0.06
+
+static struct ssld_plan *make_bf16_plan(struct net *net, int32_t mode)
+{
+    struct ssld_plan *plan = NULL;
+    struct ssld_plan_options options = { .mode = mode, .batch = BATCH, .threads = 2, .precision = SSLD_PRECISION_BF16 };
+    ssld_status status = ssld_plan_create(net->context, net->graph, &options, &plan);
+    if (status == SSLD_UNSUPPORTED)
+        SKIP("this CPU has no bf16");
+    CHECK_OK(net->context, status);
+    return plan;
+}
+
+TEST(forward_in_bf16_is_close_to_the_reference)
+{
+    static const int32_t modes[] = { SSLD_PLAN_EVAL, SSLD_PLAN_TRAIN };
+    ssld_context *context = NULL;
+    CHECK_OK(NULL, ssld_context_create(NULL, &context));
+    for (int i = 0; i < CASES; i++)
+        for (int m = 0; m < 2; m++) {
+            struct net net = build(context, i);
+            struct ssld_plan *plan = make_bf16_plan(&net, modes[m]);
+            float *pixels = net_pixels(net.graph, BATCH);
+            struct reference run = reference_run(net.graph, BATCH, pixels, modes[m] != SSLD_PLAN_EVAL);
+            const double *expected = run.values[net.graph->output];
+            const float *logits = NULL;
+            double largest = 0;
+            CHECK_OK(context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
+            for (int k = 0; k < BATCH * CLASSES; k++)
+                largest = fmax(largest, fabs(expected[k]));
+            for (int k = 0; k < BATCH * CLASSES; k++)
+                CHECK(fabs(logits[k] - expected[k]) <= BF16_VALUE_TOLERANCE * largest, "%s mode %d: logit %d is %g, expected %g",
+                      cases[i].name, modes[m], k, logits[k], expected[k]);
+            reference_free(&run);
+            free(pixels);
+            ssld_plan_destroy(plan);
+            ssld_graph_destroy(net.graph);
+        }
+    ssld_context_destroy(context);
+}
+
+/* All gradients of a plan behind one another in plain order; returns how many. */
+static int64_t all_gradients(struct net *net, struct ssld_plan *plan, const float *pixels, float *gradients)
+{
+    const float *logits = NULL;
+    float diff_logits[BATCH * CLASSES];
+    int64_t count = 0;
+    for (int i = 0; i < BATCH * CLASSES; i++)
+        diff_logits[i] = grid(5000000 + (uint64_t)i, 1);
+    CHECK_OK(net->context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
+    CHECK_OK(net->context, ssld_plan_backward(plan, diff_logits, false));
+    for (int32_t i = 0; i < ssld_plan_parameter_count(plan); i++) {
+        const struct ssld_parameter *parameter = ssld_plan_parameter(plan, i);
+        if (!parameter->diff)
+            continue;
+        CHECK_OK(net->context, ssld_plan_parameter_to_plain(plan, i, parameter->diff, gradients + count));
+        count += parameter->elements;
+    }
+    return count;
+}
+
+TEST(gradients_in_bf16_are_close_to_those_in_f32)
+{
+    enum { ROOM = 1 << 18 };
+    static float wanted[ROOM], found[ROOM];
+    ssld_context *context = NULL;
+    CHECK_OK(NULL, ssld_context_create(NULL, &context));
+    for (int i = 0; i < CASES; i++) {
+        struct net net = build(context, i);
+        struct ssld_plan *plans[2] = { make_plan(&net, SSLD_PLAN_TRAIN, 0), make_bf16_plan(&net, SSLD_PLAN_TRAIN) };
+        float *pixels = net_pixels(net.graph, BATCH);
+        int64_t count = all_gradients(&net, plans[0], pixels, wanted);
+        CHECK(all_gradients(&net, plans[1], pixels, found) == count, "%s: not as many", cases[i].name);
+        double length = 0, distance = 0;
+        for (int64_t k = 0; k < count; k++) {
+            length += (double)wanted[k] * wanted[k];
+            distance += pow((double)found[k] - wanted[k], 2);
+        }
+        CHECK(sqrt(distance) <= BF16_GRADIENT_TOLERANCE * sqrt(length), "%s: %g of %g", cases[i].name, sqrt(distance),
+              sqrt(length));
+        free(pixels);
+        ssld_plan_destroy(plans[0]);
+        ssld_plan_destroy(plans[1]);
+        ssld_graph_destroy(net.graph);
+    }
+    ssld_context_destroy(context);
+}
+
 /* -- Dropout ------------------------------------------------------------------------------------------------------ */
 
 static struct net dropout_net(ssld_context *context, float ratio, int32_t downscale)
@@ -538,5 +633,7 @@ TEST_MAIN(TEST_ROW(forward_equals_the_reference_in_this_cpus_blocks), TEST_ROW(f
           TEST_ROW(forward_equals_the_reference_in_blocks_of_8), TEST_ROW(forward_equals_the_reference_in_plain_layout),
           TEST_ROW(gradients_equal_central_differences_in_this_cpus_blocks),
           TEST_ROW(gradients_equal_central_differences_in_blocks_of_8),
-          TEST_ROW(gradients_equal_central_differences_in_plain_layout), TEST_ROW(dropout_drops_its_share_anew_each_step),
+          TEST_ROW(gradients_equal_central_differences_in_plain_layout),
+          TEST_ROW(forward_in_bf16_is_close_to_the_reference), TEST_ROW(gradients_in_bf16_are_close_to_those_in_f32),
+          TEST_ROW(dropout_drops_its_share_anew_each_step),
           TEST_ROW(dropout_at_inference_is_a_factor_or_nothing))

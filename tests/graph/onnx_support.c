@@ -27,8 +27,9 @@ static const char tail[] =
     "# What libssld writes\n"
     "\n"
     "Opset 17, IR version 8, batch `N`, weights in `float_data`. Batch norm stays as it is. Dropout is written as inference sees\n"
-    "it: nothing, or with PaddleClas's `downscale_in_infer` a Mul by 1 - ratio. A written file read back and written again is the\n"
-    "same bytes.\n";
+    "it: nothing, or with PaddleClas's `downscale_in_infer` a Mul by 1 - ratio. What opset 17 has not is written by parts, which\n"
+    "reading puts together again: SiLU as Sigmoid and Mul, GELU with Erf, its tanh form as x * Sigmoid(2 u), layer norm of an image\n"
+    "between two Transposes. A written file read back and written again is the same bytes.\n";
 
 static void print_row(FILE *file, const struct onnx_operator *row)
 {

@@ -38,6 +38,16 @@ static inline double reference_activation(int32_t kind, double alpha, double bet
         return gate < 0 ? 0 : gate > 1 ? 1 : gate;
     case SSLD_OP_SIGMOID:
         return 1 / (1 + exp(-x));
+    case SSLD_OP_LEAKY_RELU:
+        return x < 0 ? alpha * x : x;
+    case SSLD_OP_SILU:
+        return x / (1 + exp(-x));
+    case SSLD_OP_GELU:
+        return x / 2 * (1 + erf(x / sqrt(2)));
+    case SSLD_OP_GELU_TANH:
+        return x / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (x + 0.044715 * x * x * x)));
+    case SSLD_OP_TANH:
+        return tanh(x);
     default:
         return x;
     }
@@ -165,16 +175,17 @@ static inline void reference_elementwise(const struct reference *run, const stru
 {
     const struct ssld_value *in = reference_value(run, node, 0), *second = reference_value(run, node, 1);
     const struct ssld_attributes *attributes = &node->attributes;
-    int64_t count = run->batch * ssld_value_elements(in);
+    int64_t count = run->batch * ssld_value_elements(in), area = in->dims[2] * in->dims[3];
     const double *other = second ? run->values[node->inputs[1]] : NULL;
-    int64_t each = second && ssld_value_elements(second) != ssld_value_elements(in) ? in->dims[2] * in->dims[3] : 1;
+    bool same = second && ssld_value_elements(second) == ssld_value_elements(in);
+    bool by_position = second && !same && second->dims[1] == 1 && in->dims[1] != 1;
     for (int64_t i = 0; i < count; i++)
         switch (node->kind) {
         case SSLD_OP_ADD:
             dst[i] = src[i] + other[i];
             break;
         case SSLD_OP_MUL:
-            dst[i] = src[i] * other[i / each];
+            dst[i] = src[i] * other[same ? i : by_position ? i / area / in->dims[1] * area + i % area : i / area];
             break;
         case SSLD_OP_SCALE:
             dst[i] = src[i] * attributes->scale;
@@ -188,6 +199,56 @@ static inline void reference_elementwise(const struct reference *run, const stru
         }
 }
 
+static inline void reference_prelu(const struct reference *run, const struct ssld_node *node, const double *src, double *dst)
+{
+    const struct ssld_value *in = reference_value(run, node, 0), *slopes = reference_value(run, node, 1);
+    int64_t area = in->dims[2] * in->dims[3];
+    for (int64_t i = 0; i < run->batch * ssld_value_elements(in); i++) {
+        int64_t channel = slopes->dims[0] > 1 ? i / area % in->dims[1] : 0;
+        dst[i] = src[i] < 0 ? slopes->data[channel] * src[i] : src[i];
+    }
+}
+
+static inline void reference_concat(const struct reference *run, const struct ssld_node *node, const double *src, double *dst)
+{
+    const struct ssld_value *out = &run->graph->values[node->output];
+    int64_t area = out->dims[2] * out->dims[3];
+    (void)src;
+    for (int64_t n = 0; n < run->batch; n++)
+        for (int32_t i = 0; i < node->input_count; i++) {
+            int64_t count = reference_value(run, node, i)->dims[1] * area;
+            memcpy(dst, run->values[node->inputs[i]] + n * count, (size_t)count * sizeof *dst);
+            dst += count;
+        }
+}
+
+static inline void reference_slice(const struct reference *run, const struct ssld_node *node, const double *src, double *dst)
+{
+    const struct ssld_value *in = reference_value(run, node, 0), *out = &run->graph->values[node->output];
+    int64_t area = in->dims[2] * in->dims[3], count = out->dims[1] * area;
+    for (int64_t n = 0; n < run->batch; n++)
+        memcpy(dst + n * count, src + (n * in->dims[1] + node->attributes.begin) * area, (size_t)count * sizeof *dst);
+}
+
+static inline void reference_layer_norm(const struct reference *run, const struct ssld_node *node, const double *src,
+                                        double *dst)
+{
+    const struct ssld_value *in = reference_value(run, node, 0);
+    const float *scale = reference_constant(run, node, 1), *shift = reference_constant(run, node, 2);
+    int64_t channels = in->dims[1], area = in->dims[2] * in->dims[3];
+    for (int64_t i = 0; i < run->batch * area; i++) {
+        int64_t first = i / area * channels * area + i % area;
+        double mean = 0, variance = 0;
+        for (int64_t c = 0; c < channels; c++)
+            mean += src[first + c * area] / (double)channels;
+        for (int64_t c = 0; c < channels; c++)
+            variance += pow(src[first + c * area] - mean, 2) / (double)channels;
+        for (int64_t c = 0; c < channels; c++)
+            dst[first + c * area] = (src[first + c * area] - mean) / sqrt(variance + node->attributes.epsilon) * scale[c] +
+                                    (shift ? shift[c] : 0);
+    }
+}
+
 static inline void reference_node(const struct reference *run, const struct ssld_node *node)
 {
     static void (*const functions[SSLD_OP_KINDS])(const struct reference *, const struct ssld_node *, const double *,
@@ -198,6 +259,10 @@ static inline void reference_node(const struct reference *run, const struct ssld
         [SSLD_OP_AVERAGE_POOL] = reference_pool,
         [SSLD_OP_GLOBAL_AVERAGE_POOL] = reference_global_pool,
         [SSLD_OP_GEMM] = reference_gemm,
+        [SSLD_OP_PRELU] = reference_prelu,
+        [SSLD_OP_CONCAT] = reference_concat,
+        [SSLD_OP_SLICE] = reference_slice,
+        [SSLD_OP_LAYER_NORM] = reference_layer_norm,
     };
     double *dst = run->values[node->output];
     (functions[node->kind] ? functions[node->kind] : reference_elementwise)(run, node, run->values[node->inputs[0]], dst);

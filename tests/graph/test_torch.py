@@ -81,6 +81,39 @@ class PPLCNet(nn.Module):
         return torch.softmax(self.fc(x.flatten(1)), 1)
 
 
+class Mixed(nn.Module):
+    """Channels split, sliced and joined, and every activation with a spelling of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.PReLU(16))
+        self.left = nn.Sequential(nn.Conv2d(8, 8, 3, 1, 1), nn.GELU(), nn.Conv2d(8, 4, 1), nn.SiLU())
+        self.right = nn.Sequential(nn.Conv2d(8, 6, 1), nn.LeakyReLU(0.1), nn.Conv2d(6, 6, 1), nn.Tanh(), nn.PReLU())
+        self.where = nn.Conv2d(22, 1, 1)
+        self.fc = nn.Linear(22, 10)
+
+    def forward(self, x):
+        a, b = self.stem(x).split([8, 8], 1)
+        x = torch.cat([self.left(a), b, self.right(b), a[:, -4:]], 1)
+        x = torch.sigmoid(self.where(x)) * x
+        return self.fc(x.mean([2, 3]))
+
+
+class Normed(Mixed):
+    """The same behind a layer norm over the channels, ConvNeXt's way, and one over features."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 4, 4), nn.Identity())
+        self.norm, self.where = nn.LayerNorm(16), nn.Identity()
+        self.fc = nn.Sequential(nn.LayerNorm(22), nn.Linear(22, 10))
+
+    def forward(self, x):
+        x = self.stem(x).permute(0, 2, 3, 1)
+        a, b = self.norm(x).permute(0, 3, 1, 2).split([8, 8], 1)
+        return self.fc(torch.cat([self.left(a), b, self.right(b), a[:, :4]], 1).mean([2, 3]))
+
+
 def export(model, path, opset, unfolded, dynamic):
     axes = {"x": {0: "batch", 2: "height", 3: "width"}, "y": {0: "batch"}} if dynamic else None
     mode = torch.onnx.TrainingMode.PRESERVE if unfolded else torch.onnx.TrainingMode.EVAL
@@ -110,6 +143,8 @@ def main():
     cases = [(ResNet, 9, True, False), (ResNet, 9, False, False)]
     cases += [(network, opset, unfolded, dynamic) for network in (ResNet, PPLCNet) for opset in (11, 14, 16)
               for unfolded, dynamic in ((True, False), (False, True))]
+    cases += [(Mixed, 11, True, False), (Mixed, 13, False, True), (Mixed, 16, True, True), (Normed, 17, True, False),
+              (Normed, 17, False, True)]
     print("1..%d" % len(cases))
     failed = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,9 @@ the same losses over ten steps. The networks are defined here once more, in PyTo
 Both sides round in single precision, and ReLU turns a rounding difference at zero into a gradient that is there or not: of
 ResNet18's first gradients PyTorch in single precision is up to 8e-3 (in the norm) from itself in double. So its batch norms
 are shifted for that comparison: few values are near a ReLU's zero then. And the ten steps, which multiply differences, are
-small: at ten times the rate PyTorch is 5e-3 from itself in double at their end."""
+small: at ten times the rate PyTorch is 5e-3 from itself in double at their end.
+
+Optimizers and schedules are compared by themselves: PyTorch's are given our gradients, so that only their own rounding counts."""
 
 import sys
 
@@ -178,15 +180,17 @@ def one_step(name, network, loss, shift=0):
         student.close()
 
 
-def ten_steps(name, network, loss):
+def ten_steps(name, network, loss, nesterov=False):
     """SGD with momentum and L2 on all but batch norm, on changing batches."""
     torch.set_num_threads(2)
     rate, momentum, l2 = 0.002, 0.9, 1e-3
     with ssld.Context(threads=2) as context:
-        student, ours, theirs = pair(context, name, network, loss, learning_rate=rate, momentum=momentum, l2=l2)
+        student, ours, theirs = pair(context, name, network, loss, learning_rate=rate, momentum=momentum, l2=l2,
+                                     nesterov=nesterov)
         norm = [p for key, p in theirs.items() if ".bn." in key]
         rest = [p for key, p in theirs.items() if ".bn." not in key]
-        optimizer = torch.optim.SGD([{"params": rest, "weight_decay": l2}, {"params": norm}], lr=rate, momentum=momentum)
+        optimizer = torch.optim.SGD([{"params": rest, "weight_decay": l2}, {"params": norm}], lr=rate, momentum=momentum,
+                                    nesterov=nesterov)
         for step in range(10):
             pixels, teacher, classes = data(3, 28, 100 + step)
             batch = ssld.Batch.wrap(context, pixels, labels=classes)
@@ -199,6 +203,104 @@ def ten_steps(name, network, loss):
             error = abs(got - value.item()) / abs(value.item())
             check(error < 1e-3, "step %d: loss %g, PyTorch's is %g", step, got, value.item())
         student.close()
+
+
+def follow(make_optimizer, make_scheduler=None, clip_norm=None, ema_decay=None, **options):
+    """Ten updates of a student and of a PyTorch optimizer that is given its gradients: make_optimizer(params of batch norm,
+    of the last layer, of the others), make_scheduler(optimizer)."""
+    with ssld.Context(threads=2) as context:
+        model = ssld.Model(context, "PPLCNet_x0_25", classes=CLASSES, channels=3, height=28, variant=ssld.VARIANT_SMALL, seed=5)
+        student = ssld.Student(context, model, batch=BATCH, clip_norm=clip_norm, ema_decay=ema_decay, **options)
+        ours = student.parameters
+        theirs = {parameter.name: nn.Parameter(torch.from_numpy(parameter.value)) for parameter in ours}
+        average = {key: parameter.detach().clone() for key, parameter in theirs.items()}
+        norm = [p for key, p in theirs.items() if ".bn." in key]
+        last = [p for key, p in theirs.items() if key.startswith("fc.")]
+        rest = [p for key, p in theirs.items() if ".bn." not in key and not key.startswith("fc.")]
+        optimizer = make_optimizer(norm, last, rest)
+        scheduler = make_scheduler(optimizer) if make_scheduler else None
+        start = {parameter.name: parameter.value for parameter in ours}
+        for step in range(10):
+            pixels, teacher, classes = data(3, 28, 200 + step)
+            batch = ssld.Batch.wrap(context, pixels, labels=classes)
+            student.forward(batch)
+            student.backward(batch, ssld.Labels.wrap_logits(context, teacher))
+            for parameter in ours:
+                theirs[parameter.name].grad = torch.from_numpy(parameter.gradient)
+            if clip_norm:
+                torch.nn.utils.clip_grad_norm_(theirs.values(), clip_norm)
+            student.update()
+            optimizer.step()
+            if scheduler:
+                scheduler.step()
+            for key, parameter in theirs.items():
+                average[key] += (1 - (ema_decay or 0)) * (parameter.detach() - average[key])
+        for parameter in ours:
+            # Against how far the weights went: a wrong update cannot hide behind large weights. Ten roundings of a weight,
+            # and float options (0.999 as a float is 1e-8 off), stay far below it.
+            went = numpy.linalg.norm(theirs[parameter.name].detach().numpy() - start[parameter.name])
+            error = numpy.linalg.norm(parameter.value - theirs[parameter.name].detach().numpy())
+            check(error <= 1e-3 * went + 1e-7, "%s differs by %g after going %g", parameter.name, error, went)
+        if ema_decay:
+            for parameter in ssld.Student(context, student.get_ema_model(), batch=BATCH).parameters:
+                went = numpy.linalg.norm(average[parameter.name].numpy() - start[parameter.name])
+                error = numpy.linalg.norm(parameter.value - average[parameter.name].numpy())
+                check(error <= 1e-3 * went + 1e-7, "average of %s differs by %g after going %g", parameter.name, error, went)
+        student.close()
+
+
+@test
+def sgd_with_nesterov_and_groups_is_pytorchs():
+    follow(lambda norm, last, rest: torch.optim.SGD(
+        [{"params": norm}, {"params": last, "lr": 0.1, "weight_decay": 0}, {"params": rest, "weight_decay": 1e-2}], lr=0.01,
+        momentum=0.9, nesterov=True),
+        learning_rate=0.01, nesterov=True, l2=1e-2, parameter_groups="fc.*: rate=10, decay=0")
+
+
+@test
+def adamw_with_clipping_and_average_is_pytorchs():
+    follow(lambda norm, last, rest: torch.optim.AdamW(
+        [{"params": norm, "weight_decay": 0}, {"params": last + rest}], lr=1e-3, weight_decay=0.5, betas=(0.8, 0.99)),
+        optimizer=ssld.OPTIMIZER_ADAMW, learning_rate=1e-3, weight_decay=0.5, beta1=0.8, beta2=0.99, clip_norm=0.25,
+        ema_decay=0.75)
+
+
+@test
+def one_cycle_training_is_pytorchs():
+    follow(lambda norm, last, rest: torch.optim.SGD(norm + last + rest, lr=0.1, momentum=0.9),
+           lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=11, cycle_momentum=False),
+           learning_rate=0.02, schedule=ssld.SCHEDULE_ONE_CYCLE, total_steps=11)
+
+
+def rates(scheduler_of, **options):
+    """The rates of ten steps with rate 0.1, ours and those of a PyTorch scheduler."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = scheduler_of(optimizer)
+    with ssld.Context(threads=2) as context:
+        model = ssld.Model(context, "PPLCNet_x0_25", classes=CLASSES, channels=1, height=28, variant=ssld.VARIANT_SMALL)
+        student = ssld.Student(context, model, batch=2, loss="hard_ce", learning_rate=0.1, parameter_groups="*: rate=0",
+                               **options)
+        batch = ssld.Batch.wrap(context, data(1, 28, 9)[0][:2], labels=[0, 1])
+        for step in range(10):
+            ours, theirs = student.step(batch).learning_rate, scheduler.get_last_lr()[0]
+            # Options are single precision.
+            check(abs(ours - theirs) < 1e-6 * 0.1, "step %d: %g, PyTorch's is %g", step, ours, theirs)
+            optimizer.step()
+            scheduler.step()
+        student.close()
+
+
+@test
+def schedules_are_pytorchs():
+    schedulers = torch.optim.lr_scheduler
+    for total in (11, 15, 40):
+        rates(lambda o: schedulers.OneCycleLR(o, 0.1, total_steps=total, pct_start=0.4, div_factor=10, final_div_factor=50),
+              schedule=ssld.SCHEDULE_ONE_CYCLE, total_steps=total, rise=0.4, start_divisor=10, final_divisor=50)
+    rates(lambda o: schedulers.CosineAnnealingLR(o, 12, eta_min=0.01), schedule=ssld.SCHEDULE_COSINE, total_steps=12,
+          final_rate=0.01)
+    rates(lambda o: schedulers.StepLR(o, 3, gamma=0.5), schedule=ssld.SCHEDULE_STEP, decay_steps=3, gamma=0.5)
+    rates(lambda o: schedulers.MultiStepLR(o, [2, 3, 7], gamma=0.2), schedule=ssld.SCHEDULE_MULTISTEP, milestones=[2, 3, 7],
+          gamma=0.2)
 
 
 @test
@@ -214,6 +316,11 @@ def resnet18_gives_pytorchs_logits_and_gradients():
 @test
 def pplcnet_learns_ten_steps_as_pytorch_does():
     ten_steps("PPLCNet_x0_25", PPLCNetSmall(0.25, 3), "sym_kl")
+
+
+@test
+def pplcnet_learns_ten_steps_with_nesterov_as_pytorch_does():
+    ten_steps("PPLCNet_x0_25", PPLCNetSmall(0.25, 3), "sym_kl", nesterov=True)
 
 
 @test

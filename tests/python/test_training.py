@@ -286,6 +286,56 @@ def three_parts_are_one_step():
 
 
 @test
+def accumulated_parts_are_a_step_in_parts():
+    with ssld.Context(threads=2) as context:
+        hard = numpy.arange(8, dtype=numpy.int32) % 4
+        pixels = floats(8)
+        options = dict(batch=8, accumulate=2, loss="hard_ce", optimizer=ssld.OPTIMIZER_LARS, ema_decay=0.5)
+        one, other = (ssld.Student(context, small_model(context), **options) for _ in range(2))
+        step = one.step(ssld.Batch.wrap(context, pixels, labels=hard))
+        losses = []
+        for first in (0, 4):
+            part = ssld.Batch.wrap(context, pixels[first:first + 4], labels=hard[first:first + 4])
+            other.forward(part)
+            losses.append(other.accumulate(part, scale=0.5))
+        other.update()
+        check(abs(sum(losses) / 2 - step.loss) < 1e-12 and step.gradient_norm > 0, "%s, losses %s", step, losses)
+        check_equal(one.get_model().fingerprint, other.get_model().fingerprint, "the network")
+        check_equal(one.get_ema_model().fingerprint, other.get_ema_model().fingerprint, "the average")
+        check(one.get_model().fingerprint != one.get_ema_model().fingerprint, "the average is the network itself")
+        check_raises(ssld.InvalidArgumentError, "no forward", other.accumulate, part)
+        check_raises(ssld.InvalidArgumentError, "ema_decay", ssld.Student(context, small_model(context)).get_ema_model)
+
+
+@test
+def options_of_optimizers_and_schedules_reach_the_library():
+    with ssld.Context() as context:
+        model = small_model(context)
+        batch = ssld.Batch.wrap(context, floats(4), labels=[0, 1, 2, 3])
+
+        def student(**options):
+            return ssld.Student(context, model, batch=4, loss="hard_ce", **options)
+
+        got = student(schedule=ssld.SCHEDULE_MULTISTEP, milestones=numpy.array([1, 2]), gamma=0.5, learning_rate=1)
+        check_equal([got.step(batch).learning_rate for _ in range(3)], [1, 0.5, 0.25], "rates")
+        check_equal(student(optimizer=ssld.OPTIMIZER_ADAMW).step(batch).learning_rate, numpy.float32(0.001), "AdamW's rate")
+        for options, part in (({"milestones": [2, 1], "schedule": ssld.SCHEDULE_MULTISTEP}, "1 follows 2"),
+                              ({"milestones": [1]}, "milestones is set"), ({"beta1": 0.5}, "beta1 is set"),
+                              ({"beta2": 1.5, "optimizer": ssld.OPTIMIZER_ADAMW}, "beta2 is 1.5"),
+                              ({"trust": 0.1}, "trust is set"), ({"weight_decay": 0.1}, "weight_decay is set"),
+                              ({"ema_decay": 2}, "ema_decay is 2"), ({"clip_norm": -1}, "clip_norm is -1"),
+                              ({"clip_value": -1}, "clip_value is -1"), ({"decay_steps": 1}, "decay_steps is set"),
+                              ({"parameter_groups": "x: rate=1"}, "no parameter fits 'x'"),
+                              ({"rise": 0.5}, "rise is set"), ({"start_divisor": 3}, "start_divisor is set"),
+                              ({"final_divisor": 3}, "final_divisor is set"), ({"final_rate": 3}, "final_rate is set"),
+                              ({"gamma": 3}, "gamma is set"), ({"epsilon": 3}, "epsilon is set"),
+                              ({"nesterov": 2}, "nesterov must be"), ({"accumulate": 3}, "accumulate is 3"),
+                              ({"optimizer": 7}, "optimizer is no"), ({"precision": 7}, "precision 7")):
+            check_raises(ssld.InvalidArgumentError, part, student, **options)
+        check_raises(ssld.InvalidArgumentError, "precision 7", ssld.Teacher, context, model, precision=7)
+
+
+@test
 def parameters_are_read_and_written():
     with ssld.Context() as context:
         batch = ssld.Batch.wrap(context, floats(4), labels=[0, 1, 2, 3])

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Whole networks in chunks of any size, in bfloat16, with gradients added up, and with a value that is not finite. */
+#include "networks.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH 16
+
+static const char *const names[] = { "PPLCNet_x0_25", "ResNet18", "MobileNetV3_small_x0_35", "PPHGNet_tiny" };
+#define NAMES (sizeof names / sizeof names[0])
+
+static ssld_context *test_context(void)
+{
+    ssld_context *context = NULL;
+    CHECK(ssld_context_create(NULL, &context) == SSLD_OK, "a context");
+    return context;
+}
+
+static struct ssld_graph *zoo(ssld_context *context, const char *name)
+{
+    struct ssld_graph *graph = NULL;
+    struct ssld_zoo_options options = { .classes = CLASSES, .channels = 3, .height = 32, .width = 32, .small = true,
+                                        .dropout = 0.3f, .seed = 3 };
+    CHECK_OK(context, ssld_zoo_build(context, name, &options, &graph));
+    return graph;
+}
+
+/* Logits and every parameter's gradient, one behind the other; the caller frees them. */
+struct result {
+    float *values;
+    size_t logits, count;
+};
+
+static void gather(struct ssld_plan *plan, const float *logits, struct result *result)
+{
+    size_t count = BATCH * CLASSES;
+    for (int32_t i = 0; i < ssld_plan_parameter_count(plan); i++)
+        count += ssld_plan_parameter(plan, i)->diff ? (size_t)ssld_plan_parameter(plan, i)->elements : 0;
+    *result = (struct result){ malloc(count * sizeof(float)), BATCH * CLASSES, count };
+    memcpy(result->values, logits, BATCH * CLASSES * sizeof(float));
+    float *to = result->values + BATCH * CLASSES;
+    for (int32_t i = 0; i < ssld_plan_parameter_count(plan); i++) {
+        const struct ssld_parameter *parameter = ssld_plan_parameter(plan, i);
+        if (!parameter->diff)
+            continue;
+        CHECK(ssld_plan_parameter_to_plain(plan, i, parameter->diff, to) == SSLD_OK, "%s", parameter->name);
+        to += parameter->elements;
+    }
+}
+
+/* One step; the second backward adds to the first if asked. SSLD_UNSUPPORTED: this CPU has no bfloat16. */
+static ssld_status run(ssld_context *context, const struct ssld_graph *graph, size_t cache_bytes, int32_t precision,
+                       bool twice, struct result *result)
+{
+    struct ssld_plan *plan = NULL;
+    struct ssld_plan_options options = { .mode = SSLD_PLAN_TRAIN, .batch = BATCH, .threads = 2, .seed = 5,
+                                         .precision = precision, .cache_bytes = cache_bytes };
+    float *pixels = net_pixels(graph, BATCH), diff_logits[BATCH * CLASSES];
+    const float *logits = NULL;
+    for (int i = 0; i < BATCH * CLASSES; i++)
+        diff_logits[i] = grid((uint64_t)i, 1);
+    ssld_status status = ssld_plan_create(context, graph, &options, &plan);
+    for (int32_t i = 0; !status && i < (twice ? 2 : 1); i++) {
+        CHECK_OK(context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
+        CHECK_OK(context, ssld_plan_backward(plan, diff_logits, i > 0));
+    }
+    if (!status)
+        gather(plan, logits, result);
+    ssld_plan_destroy(plan);
+    free(pixels);
+    return status;
+}
+
+/* |a - b| / |b| over all numbers. */
+static double distance(const float *a, const float *b, size_t count, double factor)
+{
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < count; i++) {
+        difference += pow((double)a[i] - factor * (double)b[i], 2);
+        norm += pow(factor * (double)b[i], 2);
+    }
+    return sqrt(difference / norm);
+}
+
+/* Chunks change the order of sums only. ReLU's slope jumps where an input crosses zero by a rounding, so not bit for bit. */
+TEST(chunks_of_any_size_give_the_same_gradients)
+{
+    ssld_context *context = test_context();
+    for (size_t i = 0; i < NAMES; i++) {
+        struct ssld_graph *graph = zoo(context, names[i]);
+        struct result whole, single, usual;
+        CHECK_OK(context, run(context, graph, (size_t)1 << 40, SSLD_PRECISION_F32, false, &whole));
+        CHECK_OK(context, run(context, graph, 1, SSLD_PRECISION_F32, false, &single));
+        CHECK_OK(context, run(context, graph, 0, SSLD_PRECISION_F32, false, &usual));
+        double of_single = distance(single.values, whole.values, whole.count, 1);
+        double of_usual = distance(usual.values, whole.values, whole.count, 1);
+        CHECK(of_single < 1e-4 && of_usual < 1e-4, "%s: chunks of one image differ by %g, the usual ones by %g", names[i],
+              of_single, of_usual);
+        free(whole.values);
+        free(single.values);
+        free(usual.values);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+static double norm_of(const float *values, size_t count)
+{
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)values[i] * (double)values[i];
+    return sqrt(sum);
+}
+
+/* bfloat16 has 8 bits: 0.4 % for each rounding of an activation, which flips ReLUs whose inputs are near zero. Each layer on the
+ * way back loses direction that way (PPHGNet_tiny ends at a cosine of 0.7 with freshly drawn weights), but no length; gradients
+ * that had nothing to do with one another would be 1.4 apart. Operators one by one are held closer in test_operators.c. */
+TEST(bf16_stays_close_to_f32)
+{
+    ssld_context *context = test_context();
+    for (size_t i = 0; i < NAMES; i++) {
+        struct ssld_graph *graph = zoo(context, names[i]);
+        struct result exact, rounded;
+        ssld_status status = run(context, graph, 1, SSLD_PRECISION_BF16, false, &rounded);
+        if (status == SSLD_UNSUPPORTED) {
+            ssld_graph_destroy(graph);
+            ssld_context_destroy(context);
+            SKIP("this CPU has no AVX-512");
+        }
+        CHECK_OK(context, status);
+        CHECK_OK(context, run(context, graph, 1, SSLD_PRECISION_F32, false, &exact));
+        double of_logits = distance(rounded.values, exact.values, exact.logits, 1);
+        double of_all = distance(rounded.values, exact.values, exact.count, 1);
+        double lengths = norm_of(rounded.values, exact.count) / norm_of(exact.values, exact.count);
+        CHECK(of_logits < 0.15 && of_all < 0.9 && fabs(lengths - 1) < 0.03, "%s: logits differ by %g, gradients by %g, their "
+              "lengths are as %g", names[i], of_logits, of_all, lengths);
+        free(exact.values);
+        free(rounded.values);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+TEST(gradients_add_up)
+{
+    ssld_context *context = test_context();
+    for (size_t i = 0; i < NAMES; i++) {
+        struct ssld_graph *graph = zoo(context, names[i]);
+        struct result once, twice;
+        CHECK_OK(context, run(context, graph, 1, SSLD_PRECISION_F32, false, &once));
+        CHECK_OK(context, run(context, graph, 1, SSLD_PRECISION_F32, true, &twice));
+        double difference = distance(twice.values + twice.logits, once.values + once.logits, once.count - once.logits, 2);
+        CHECK(difference < 1e-6, "%s: the sum of two equal gradients differs from twice one by %g", names[i], difference);
+        free(once.values);
+        free(twice.values);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+static struct ssld_parameter *parameter_named(struct ssld_plan *plan, const char *name)
+{
+    for (int32_t i = 0; i < ssld_plan_parameter_count(plan); i++)
+        if (!strcmp(ssld_plan_parameter(plan, i)->name, name))
+            return (struct ssld_parameter *)(uintptr_t)ssld_plan_parameter(plan, i);
+    return NULL;
+}
+
+TEST(the_first_layer_that_is_not_finite_is_named)
+{
+    ssld_context *context = test_context();
+    struct ssld_graph *graph = zoo(context, "PPLCNet_x0_25");
+    struct ssld_plan *plan = NULL;
+    struct ssld_plan_options options = { .mode = SSLD_PLAN_TRAIN, .batch = BATCH, .threads = 2 };
+    float *pixels = net_pixels(graph, BATCH);
+    const float *logits = NULL;
+    CHECK_OK(context, ssld_plan_create(context, graph, &options, &plan));
+    CHECK_OK(context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
+    const char *nothing = ssld_plan_first_non_finite(plan);
+    CHECK(!nothing, "'%s' is said not to be finite", nothing ? nothing : "");
+
+    struct ssld_parameter *weights = parameter_named(plan, "blocks4.1.pw_conv.conv.weight");
+    CHECK(weights, "no such parameter");
+    float before = weights->value[0];
+    weights->value[0] = (float)INFINITY;
+    CHECK_OK(context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
+    const char *layer = ssld_plan_first_non_finite(plan);
+    CHECK(layer && !strcmp(layer, "blocks4.1.pw_conv.conv"), "'%s' is named", layer ? layer : "(none)");
+    weights->value[0] = before;
+
+    pixels[7] = (float)NAN;
+    CHECK_OK(context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
+    layer = ssld_plan_first_non_finite(plan);
+    CHECK(layer && !strcmp(layer, "the pixels"), "'%s' is named", layer ? layer : "(none)");
+    free(pixels);
+    ssld_plan_destroy(plan);
+    ssld_graph_destroy(graph);
+    ssld_context_destroy(context);
+}
+
+TEST_MAIN(TEST_ROW(chunks_of_any_size_give_the_same_gradients), TEST_ROW(bf16_stays_close_to_f32), TEST_ROW(gradients_add_up),
+          TEST_ROW(the_first_layer_that_is_not_finite_is_named))
