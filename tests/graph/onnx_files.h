@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "core/file.h"
+#include "core/philox.h"
 #include "onnx/onnx.h"
 #include "onnx_builder.h"
 
@@ -80,6 +81,59 @@ static inline void check_same_graph(const struct ssld_graph *a, const struct ssl
                   "data of '%s' differs", from->name);
         }
     }
+}
+
+/* -- Damage ------------------------------------------------------------------------------------------------------- */
+
+static inline bool is_a_verdict(ssld_status status)
+{
+    return status == SSLD_OK || status == SSLD_FORMAT || status == SSLD_UNSUPPORTED;
+}
+
+/* One to eight bytes changed, inserted or taken out, by a stream that is the same every time. */
+static inline struct bytes damage(const struct bytes *model, uint64_t number)
+{
+    struct ssld_stream stream = ssld_stream_start(2024, number, 0, 0);
+    struct bytes damaged = { malloc(model->size + 8), model->size };
+    memcpy(damaged.data, model->data, model->size);
+    uint32_t edits = 1 + ssld_stream_below(&stream, 8);
+    for (uint32_t i = 0; i < edits; i++) {
+        uint32_t at = ssld_stream_below(&stream, (uint32_t)damaged.size), kind = ssld_stream_below(&stream, 4);
+        uint8_t byte = (uint8_t)ssld_stream_word(&stream);
+        if (kind == 0) {
+            memmove(damaged.data + at + 1, damaged.data + at, damaged.size++ - at);
+            damaged.data[at] = byte;
+        } else if (kind == 1 && damaged.size > 1) {
+            memmove(damaged.data + at, damaged.data + at + 1, --damaged.size - at);
+        } else if (kind == 2) {
+            damaged.data[at] = byte;
+        } else {
+            damaged.data[at] ^= (uint8_t)(1u << (byte & 7));
+        }
+    }
+    return damaged;
+}
+
+/* Read so many files damaged each in its own way: every one gets a graph or a verdict. Returns how many were read. */
+static inline int read_damaged(const struct bytes *model, uint64_t count)
+{
+    ssld_context *context = make_context();
+    int read = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        struct bytes damaged = damage(model, i);
+        struct ssld_graph *graph = NULL;
+        ssld_status status = ssld_onnx_read(context, damaged.data, damaged.size, "damaged.onnx", 6, 6, &graph);
+        CHECK(is_a_verdict(status), "damage %llu: %s", (unsigned long long)i, ssld_status_name(status));
+        CHECK((status == SSLD_OK) == (graph != NULL), "damage %llu: a graph or a failure, not both", (unsigned long long)i);
+        if (graph) {
+            read++;
+            CHECK_OK(context, ssld_graph_check(graph));
+        }
+        ssld_graph_destroy(graph);
+        free(damaged.data);
+    }
+    ssld_context_destroy(context);
+    return read;
 }
 
 #endif

@@ -2,7 +2,6 @@
 /* Operators that ONNX spells otherwise than the graph: written by parts and put together again, split, sliced, transposed. */
 #include "test.h"
 
-#include "core/philox.h"
 #include "onnx_files.h"
 
 /* -- A graph of everything ---------------------------------------------------------------------------------------- */
@@ -644,6 +643,29 @@ TEST(every_file_that_cannot_be_read_is_refused_by_name)
     ssld_context_destroy(context);
 }
 
+/* -- Damage ------------------------------------------------------------------------------------------------------- */
+
+TEST(damaged_files_get_a_verdict)
+{
+    ssld_context *context = make_context();
+    struct ssld_graph *graph = everything(context);
+    struct ssld_map map;
+    char folder[64], path[96];
+    make_folder(folder);
+    snprintf(path, sizeof path, "%s/model.onnx", folder);
+    CHECK_OK(context, ssld_onnx_write(graph, path));
+    CHECK_OK(context, ssld_map_open(context, path, &map));
+    struct bytes model = { (uint8_t *)(uintptr_t)map.bytes, map.size };
+    int read = read_damaged(&model, 20000);
+    /* Names and weights may be damaged without harm, structure may not. */
+    CHECK(read > 200 && read < 10000, "%d of 20000 were read", read);
+    ssld_map_close(&map);
+    ssld_graph_destroy(graph);
+    unlink(path);
+    rmdir(folder);
+    ssld_context_destroy(context);
+}
+
 /* -- Memory ------------------------------------------------------------------------------------------------------- */
 
 TEST(every_allocation_may_fail)
@@ -687,4 +709,4 @@ TEST(every_allocation_may_fail)
 TEST_MAIN(TEST_ROW(every_operator_written_and_read_is_the_same_node_and_the_same_bytes),
           TEST_ROW(activations_inside_other_nodes_are_written_behind_them), TEST_ROW(every_spelling_is_read_as_what_it_means),
           TEST_ROW(channels_and_numbers_arrive_where_they_belong), TEST_ROW(every_file_that_cannot_be_read_is_refused_by_name),
-          TEST_ROW(every_allocation_may_fail))
+          TEST_ROW(damaged_files_get_a_verdict), TEST_ROW(every_allocation_may_fail))
