@@ -199,12 +199,12 @@ static double fastest(const struct timings *timings)
     return least;
 }
 
-/* Milliseconds of all entries of a pass; SSLD_PASS_x, or -1 for all. */
-static double pass_ms(const struct bench *bench, int32_t pass)
+/* Milliseconds of all entries of a stage; SSLD_STAGE_x, or -1 for all. */
+static double stage_ms(const struct bench *bench, int32_t stage)
 {
     double sum = 0;
     for (int32_t i = 0; i < bench->entry_count; i++)
-        if (pass < 0 || bench->entries[i].pass == pass)
+        if (stage < 0 || bench->entries[i].stage == stage)
             sum += bench->entries[i].milliseconds;
     return sum;
 }
@@ -235,9 +235,9 @@ static struct figures figures_of(const struct bench *bench)
     return f;
 }
 
-static const char *pass_name(int32_t pass)
+static const char *stage_name(int32_t stage)
 {
-    return pass == SSLD_PASS_FORWARD ? "forward" : pass == SSLD_PASS_BACKWARD ? "backward" : "update";
+    return stage == SSLD_STAGE_FORWARD ? "forward" : stage == SSLD_STAGE_BACKWARD ? "backward" : "update";
 }
 
 static void print_rate(double amount, double ms)
@@ -251,11 +251,11 @@ static void print_rate(double amount, double ms)
 static void print_breakdown(const struct bench *bench)
 {
     printf("\nwhere the time goes (%.1f ms a step while it is watched)\n\n"
-           "%-18s %-16s %-8s %7s %9s %6s %8s %8s\n", bench->profiled_ms, "operator", "direction", "pass", "calls", "ms", "%",
+           "%-18s %-16s %-8s %7s %9s %6s %8s %8s\n", bench->profiled_ms, "operator", "direction", "stage", "calls", "ms", "%",
            "GFLOP/s", "GB/s");
     for (int32_t i = 0; i < bench->entry_count; i++) {
         const ssld_profile_entry *entry = &bench->entries[i];
-        printf("%-18s %-16s %-8s %7" PRId64 " %9.3f %6.1f", entry->name, entry->direction, pass_name(entry->pass), entry->calls,
+        printf("%-18s %-16s %-8s %7" PRId64 " %9.3f %6.1f", entry->name, entry->direction, stage_name(entry->stage), entry->calls,
                entry->milliseconds, 100 * entry->milliseconds / bench->profiled_ms);
         print_rate(entry->gflop, entry->milliseconds);
         print_rate(1e-9 * (double)entry->bytes, entry->milliseconds);
@@ -273,8 +273,8 @@ static void print_lines(const struct bench *bench)
     printf("creation     %.0f ms\n", bench->create_ms);
     printf("time         %.1f ms (median of %d; fastest %.1f), %.1f images/s, %.1f GFLOP/s\n", f.step_ms, bench->values->steps,
            f.fastest_ms, f.images_per_s, f.gflop_per_s);
-    printf("passes       forward %.1f ms, backward %.1f ms, update %.1f ms\n", pass_ms(bench, SSLD_PASS_FORWARD),
-           pass_ms(bench, SSLD_PASS_BACKWARD), pass_ms(bench, SSLD_PASS_UPDATE));
+    printf("stages       forward %.1f ms, backward %.1f ms, update %.1f ms\n", stage_ms(bench, SSLD_STAGE_FORWARD),
+           stage_ms(bench, SSLD_STAGE_BACKWARD), stage_ms(bench, SSLD_STAGE_UPDATE));
     printf("primitives   %.1f ms for the bare convolutions and fully connected layers; a step takes %.2f times as long\n",
            bench->primitives_ms, f.ratio);
     printf("peak memory  %.0f MB\n", bench->peak_mb);
@@ -292,7 +292,7 @@ static void print_json(const struct bench *bench)
     printf(",\"create_ms\":%.6g,\"step_ms\":%.6g,\"step_ms_fastest\":%.6g,\"images_per_s\":%.6g", bench->create_ms, f.step_ms,
            f.fastest_ms, f.images_per_s);
     printf(",\"forward_ms\":%.6g,\"backward_ms\":%.6g,\"update_ms\":%.6g,\"gflop_per_s\":%.6g",
-           pass_ms(bench, SSLD_PASS_FORWARD), pass_ms(bench, SSLD_PASS_BACKWARD), pass_ms(bench, SSLD_PASS_UPDATE),
+           stage_ms(bench, SSLD_STAGE_FORWARD), stage_ms(bench, SSLD_STAGE_BACKWARD), stage_ms(bench, SSLD_STAGE_UPDATE),
            f.gflop_per_s);
     printf(",\"conv_primitives_ms\":%.6g,\"ratio\":%.6g,\"peak_rss_mb\":%.6g,\"isa\":\"%s\"}\n", bench->primitives_ms, f.ratio,
            bench->peak_mb, f.isa);
@@ -304,7 +304,8 @@ static int run(struct program *program, const void *given)
 {
     struct bench bench = { .program = program, .values = given };
     if (bench.values->batch % bench.values->accumulate) {
-        program_complain("--accumulate: %d is not a divisor of the batch of %d", bench.values->accumulate, bench.values->batch);
+        program_complain("--accumulate must divide --batch: %d is not a multiple of %d", bench.values->batch,
+                         bench.values->accumulate);
         return EXIT_USAGE;
     }
     if (!program_open(program, bench.values->threads, NULL))

@@ -14,6 +14,9 @@
  *
  * Profiling reads a clock before and after every operator and changes no result. All of these belong to the thread that
  * uses the student, but for ssld_isa().
+ *
+ * A step allocates nothing, neither from the context's allocator nor from the C library. oneDNN 2.6 does: about five small
+ * pieces with C++'s operator new whenever a primitive runs, given back at once, and LLVM's OpenMP does; tests/distill/test_allocations.c counts them.
  */
 #ifndef SSLD_PROFILE_H
 #define SSLD_PROFILE_H
@@ -22,22 +25,22 @@
 
 SSLD_BEGIN_DECLS
 
-#define SSLD_PASS_FORWARD 0   /**< from pixels to logits */
-#define SSLD_PASS_BACKWARD 1  /**< from logits to gradients, the loss included */
-#define SSLD_PASS_UPDATE 2    /**< from gradients to parameters */
+#define SSLD_STAGE_FORWARD 0  /**< from pixels to logits */
+#define SSLD_STAGE_BACKWARD 1 /**< from logits to gradients, the loss included */
+#define SSLD_STAGE_UPDATE 2   /**< from gradients to parameters */
 
 /**
  * One kind of work, summed over the network's operators of one kind and over the batch; milliseconds are the mean over the
  * steps since ssld_student_profile_begin(), the rest is the same in every step. Filled by ssld_student_profile_entry().
  *
- *   name         direction         pass      what it is
+ *   name         direction         stage     what it is
  *   an operator  forward           forward   ONNX's name, PaddleClas's for what ONNX has not; an activation that is computed
  *                                            in the operator before it is part of that one
  *                forward again     both      of values that are cheaper made again than stored
  *                moments           forward   mean and variance of the batch
  *                reorder           both      of weights and their gradients between layouts and precisions
  *                backward data     backward  gradient of what comes in
- *                backward weights  backward  gradient of weights and bias, the parts' addition included
+ *                backward weights  backward  gradient of weights and bias, addition over chunks included
  *                backward          backward  both, of operators where they are one
  *                sums              backward  over the batch, that batch norm's backward needs first
  *                addition          backward  of gradients of a value that more than one operator reads
@@ -50,7 +53,7 @@ typedef struct ssld_profile_entry {
     size_t      struct_size;   /**< set by the caller to sizeof(ssld_profile_entry); no more than this is written */
     const char *name;          /**< static text */
     const char *direction;     /**< static text */
-    int32_t     pass;          /**< SSLD_PASS_x */
+    int32_t     stage;         /**< SSLD_STAGE_x */
     int32_t     padding;       /**< 0 */
     int64_t     calls;         /**< runs of an operator in a step; a batch is worked through in chunks of images */
     double      milliseconds;  /**< in a step */

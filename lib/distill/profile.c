@@ -40,13 +40,13 @@ int32_t ssld_student_profile_count(const ssld_student *student)
 ssld_status ssld_student_profile_entry(const ssld_student *student, int32_t index, ssld_profile_entry *entry)
 {
     uint64_t steps = profiled_steps(student);
-    ssld_profile_entry own = { .name = "Loss", .direction = "loss", .pass = SSLD_PASS_BACKWARD, .calls = 1,
+    ssld_profile_entry own = { .name = "Loss", .direction = "loss", .stage = SSLD_STAGE_BACKWARD, .calls = 1,
                                .milliseconds = 1e3 * student->loss_seconds };
     if (!steps || index < 0 || (!ssld_plan_profile_entry(student->plan, index, &own) && index != plan_entries(student)))
         return ssld_fail(student->context, SSLD_INVALID_ARGUMENT, "ssld_student_profile_entry: entry %d: there are %d%s", index,
                          ssld_student_profile_count(student), steps ? "" : "; begin, and train a step before");
     own.milliseconds /= (double)steps;
-    if (own.pass != SSLD_PASS_UPDATE) {
+    if (own.stage != SSLD_STAGE_UPDATE) {
         own.calls *= student->parts;
         own.gflop *= student->parts;
         own.bytes *= student->parts;

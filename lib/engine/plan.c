@@ -297,9 +297,7 @@ static ssld_status allocate_shared(struct ssld_plan *plan)
 
 static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
 {
-    ssld_status status = ssld_graph_clone(graph, &plan->source);
-    if (!status)
-        status = ssld_graph_clone(graph, &plan->graph);
+    ssld_status status = ssld_graph_clone(graph, &plan->graph);
     if (!status)
         status = run_passes(plan);
     if (!status)
@@ -326,11 +324,15 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
     if (!status)
         status = ssld_parameters_allocate(plan);
     if (!status)
-        status = ssld_memory_make(plan);
-    if (!status)
         status = allocate_shared(plan);
     if (!status)
         status = ssld_parameters_load(plan);
+    /* The parameters hold all numbers now: of the graphs only their form is kept. */
+    ssld_graph_release_data(plan->graph);
+    if (!status)
+        status = ssld_graph_clone_form(graph, &plan->source);
+    if (!status)
+        status = ssld_memory_make(plan);
     for (int32_t i = 0; !status && i < plan->graph->node_count; i++)
         if (plan->steps[i].op->bind)
             status = plan->steps[i].op->bind(plan, &plan->steps[i]);

@@ -132,8 +132,8 @@ struct ssld_plan {
     ssld_context            *context;
     struct ssld_plan_options options;
     struct ssld_dnnl         dnnl;
-    struct ssld_graph       *source; /* as it came: what a snapshot is made of */
-    struct ssld_graph       *graph;  /* after the passes: what is run */
+    struct ssld_graph       *source; /* as it came, without data: the form of a snapshot */
+    struct ssld_graph       *graph;  /* after the passes, without data: what is run */
     int64_t                  block;  /* b */
     int32_t                  type;   /* ELEMENT_x that activations and their diffs are kept in; parameters are f32 */
     struct tensor           *tensors; /* one for each value of graph */

@@ -27,19 +27,19 @@ enum direction {
 
 static const struct {
     const char *name;
-    int32_t     pass;
+    int32_t     stage;
 } directions[DIRECTIONS] = {
-    [DIRECTION_FORWARD] = { "forward", SSLD_PASS_FORWARD },
-    [DIRECTION_AGAIN_FORWARD] = { "forward again", SSLD_PASS_FORWARD },
-    [DIRECTION_MOMENTS] = { "moments", SSLD_PASS_FORWARD },
-    [DIRECTION_REORDER_FORWARD] = { "reorder", SSLD_PASS_FORWARD },
-    [DIRECTION_AGAIN_BACKWARD] = { "forward again", SSLD_PASS_BACKWARD },
-    [DIRECTION_SUMS] = { "sums", SSLD_PASS_BACKWARD },
-    [DIRECTION_DATA] = { "backward data", SSLD_PASS_BACKWARD },
-    [DIRECTION_WEIGHTS] = { "backward weights", SSLD_PASS_BACKWARD },
-    [DIRECTION_BACKWARD] = { "backward", SSLD_PASS_BACKWARD },
-    [DIRECTION_ADDITION] = { "addition", SSLD_PASS_BACKWARD },
-    [DIRECTION_REORDER_BACKWARD] = { "reorder", SSLD_PASS_BACKWARD },
+    [DIRECTION_FORWARD] = { "forward", SSLD_STAGE_FORWARD },
+    [DIRECTION_AGAIN_FORWARD] = { "forward again", SSLD_STAGE_FORWARD },
+    [DIRECTION_MOMENTS] = { "moments", SSLD_STAGE_FORWARD },
+    [DIRECTION_REORDER_FORWARD] = { "reorder", SSLD_STAGE_FORWARD },
+    [DIRECTION_AGAIN_BACKWARD] = { "forward again", SSLD_STAGE_BACKWARD },
+    [DIRECTION_SUMS] = { "sums", SSLD_STAGE_BACKWARD },
+    [DIRECTION_DATA] = { "backward data", SSLD_STAGE_BACKWARD },
+    [DIRECTION_WEIGHTS] = { "backward weights", SSLD_STAGE_BACKWARD },
+    [DIRECTION_BACKWARD] = { "backward", SSLD_STAGE_BACKWARD },
+    [DIRECTION_ADDITION] = { "addition", SSLD_STAGE_BACKWARD },
+    [DIRECTION_REORDER_BACKWARD] = { "reorder", SSLD_STAGE_BACKWARD },
 };
 
 /* Sums over all actions of one operator and direction. */
@@ -50,7 +50,7 @@ struct cell {
 
 struct table {
     struct cell cells[SSLD_OP_KINDS][DIRECTIONS];
-    double      seconds[2]; /* in all actions of SSLD_PASS_FORWARD, SSLD_PASS_BACKWARD */
+    double      seconds[2]; /* in all actions of SSLD_STAGE_FORWARD, SSLD_STAGE_BACKWARD */
 };
 
 /* NULL: the step has no weights for oneDNN. */
@@ -224,14 +224,14 @@ static bool made_before(const struct ssld_plan *plan, int32_t action)
     return false;
 }
 
-static void add_forward(struct table *table, const struct ssld_plan *plan, int32_t action, int32_t pass, int64_t chunks)
+static void add_forward(struct table *table, const struct ssld_plan *plan, int32_t action, int32_t stage, int64_t chunks)
 {
     const struct step *step = &plan->steps[plan->actions[action].step];
     const struct weighted *calls = weighted_of(step);
     double seconds = plan->actions[action].seconds;
     int32_t direction = DIRECTION_FORWARD;
     if (made_before(plan, action))
-        direction = pass == SSLD_PASS_FORWARD ? DIRECTION_AGAIN_FORWARD : DIRECTION_AGAIN_BACKWARD;
+        direction = stage == SSLD_STAGE_FORWARD ? DIRECTION_AGAIN_FORWARD : DIRECTION_AGAIN_BACKWARD;
     if (calls)
         seconds -= add_reorder(table, plan, step, DIRECTION_REORDER_FORWARD, 1, &calls->reorder_forward);
     add(table, plan, step, direction, chunks, seconds);
@@ -242,14 +242,14 @@ static void collect(const struct ssld_plan *plan, struct table *table)
     memset(table, 0, sizeof *table);
     for (int32_t s = 0; s < plan->segment_count; s++) {
         const struct segment *segment = &plan->segments[s];
-        int32_t pass = s < plan->forward_segments ? SSLD_PASS_FORWARD : SSLD_PASS_BACKWARD;
+        int32_t stage = s < plan->forward_segments ? SSLD_STAGE_FORWARD : SSLD_STAGE_BACKWARD;
         int64_t chunks = plan->options.batch / segment->images;
         for (int32_t a = segment->first; a < segment->first + segment->count; a++) {
             const struct action *action = &plan->actions[a];
             const struct step *step = &plan->steps[action->step];
-            table->seconds[pass] += action->seconds;
+            table->seconds[stage] += action->seconds;
             if (action->kind == ACTION_FORWARD)
-                add_forward(table, plan, a, pass, chunks);
+                add_forward(table, plan, a, stage, chunks);
             else if (action->kind == ACTION_BACKWARD)
                 add_backward(table, plan, step, chunks, action->seconds);
             else
@@ -261,19 +261,19 @@ static void collect(const struct ssld_plan *plan, struct table *table)
 
 /* -- Entries ------------------------------------------------------------------------------------------------------ */
 
-static ssld_profile_entry entry_of(const char *name, const char *direction, int32_t pass, double seconds)
+static ssld_profile_entry entry_of(const char *name, const char *direction, int32_t stage, double seconds)
 {
     return (ssld_profile_entry){ .struct_size = sizeof(ssld_profile_entry), .name = name, .direction = direction,
-                                 .pass = pass, .calls = 1, .milliseconds = 1e3 * seconds };
+                                 .stage = stage, .calls = 1, .milliseconds = 1e3 * seconds };
 }
 
 /* Behind the operators: what is left of forward and backward, and what ran outside of both. */
 static bool rest_entry(const struct ssld_plan *plan, const struct table *table, int32_t index, ssld_profile_entry *entry)
 {
     const ssld_profile_entry rest[] = {
-        entry_of("Rest", "forward", SSLD_PASS_FORWARD, plan->forward_seconds - table->seconds[SSLD_PASS_FORWARD]),
-        entry_of("Rest", "backward", SSLD_PASS_BACKWARD, plan->backward_seconds - table->seconds[SSLD_PASS_BACKWARD]),
-        entry_of("Optimizer", "update", SSLD_PASS_UPDATE, plan->outside_seconds),
+        entry_of("Rest", "forward", SSLD_STAGE_FORWARD, plan->forward_seconds - table->seconds[SSLD_STAGE_FORWARD]),
+        entry_of("Rest", "backward", SSLD_STAGE_BACKWARD, plan->backward_seconds - table->seconds[SSLD_STAGE_BACKWARD]),
+        entry_of("Optimizer", "update", SSLD_STAGE_UPDATE, plan->outside_seconds),
     };
     if (index < 0 || index >= (int32_t)(sizeof rest / sizeof rest[0]))
         return false;
@@ -292,7 +292,7 @@ bool ssld_plan_profile_entry(const struct ssld_plan *plan, int32_t index, ssld_p
             const struct cell *cell = &table.cells[kind][d];
             if (!cell->calls || index--)
                 continue;
-            *entry = entry_of(ssld_ops[kind].name, directions[d].name, directions[d].pass, cell->seconds);
+            *entry = entry_of(ssld_ops[kind].name, directions[d].name, directions[d].stage, cell->seconds);
             entry->calls = cell->calls;
             entry->gflop = 1e-9 * cell->flop;
             entry->bytes = cell->bytes;

@@ -75,19 +75,35 @@ static ssld_status reserve_node(struct ssld_graph *graph)
     return status;
 }
 
-ssld_status ssld_graph_clone(const struct ssld_graph *graph, struct ssld_graph **copy)
+void ssld_graph_release_data(struct ssld_graph *graph)
+{
+    for (int32_t i = 0; i < graph->value_count; i++) {
+        ssld_free(graph->context, graph->values[i].data);
+        graph->values[i].data = NULL;
+    }
+}
+
+/* Added as an activation, which has no data, a value gets its role afterwards. */
+static ssld_status clone_value(struct ssld_graph *made, const struct ssld_value *value, bool form_only)
+{
+    int32_t index, role = form_only ? SSLD_VALUE_ACTIVATION : value->role;
+    ssld_status status =
+        ssld_graph_add_value(made, value->name, role, value->ndims, value->dims, form_only ? NULL : value->data, &index);
+    if (!status) {
+        made->values[index].role = value->role;
+        made->values[index].no_decay = value->no_decay;
+    }
+    return status;
+}
+
+static ssld_status clone(const struct ssld_graph *graph, bool form_only, struct ssld_graph **copy)
 {
     struct ssld_graph *made = NULL;
     ssld_status status = ssld_graph_create(graph->context, graph->name, &made);
     if (status)
         return status;
-    for (int32_t i = 0; i < graph->value_count && !status; i++) {
-        const struct ssld_value *value = &graph->values[i];
-        int32_t index;
-        status = ssld_graph_add_value(made, value->name, value->role, value->ndims, value->dims, value->data, &index);
-        if (!status)
-            made->values[index].no_decay = value->no_decay;
-    }
+    for (int32_t i = 0; i < graph->value_count && !status; i++)
+        status = clone_value(made, &graph->values[i], form_only);
     for (int32_t i = 0; i < graph->node_count && !status; i++) {
         char *name = NULL;
         status = reserve_node(made);
@@ -107,6 +123,16 @@ ssld_status ssld_graph_clone(const struct ssld_graph *graph, struct ssld_graph *
     made->output = graph->output;
     *copy = made;
     return SSLD_OK;
+}
+
+ssld_status ssld_graph_clone(const struct ssld_graph *graph, struct ssld_graph **copy)
+{
+    return clone(graph, false, copy);
+}
+
+ssld_status ssld_graph_clone_form(const struct ssld_graph *graph, struct ssld_graph **copy)
+{
+    return clone(graph, true, copy);
 }
 
 /* -- Values ------------------------------------------------------------------------------------------------------- */

@@ -115,6 +115,9 @@ struct ssld_graph {
 ssld_status ssld_graph_create(ssld_context *context, const char *name, struct ssld_graph **graph);
 void        ssld_graph_destroy(struct ssld_graph *graph); /* NULL is ignored */
 ssld_status ssld_graph_clone(const struct ssld_graph *graph, struct ssld_graph **copy);
+/* The same without constants' data (NULL); cloned once more by ssld_graph_clone() they get zeros. */
+ssld_status ssld_graph_clone_form(const struct ssld_graph *graph, struct ssld_graph **copy);
+void        ssld_graph_release_data(struct ssld_graph *graph); /* of all constants */
 
 /* An activation (data NULL) or a constant, whose data is copied; data may be NULL for constants too: zeros then.
  * Names are copied; NULL makes one up. */

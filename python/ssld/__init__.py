@@ -33,7 +33,7 @@ ssld.Error with the library's text. Calls release Python's global lock, so other
 from . import _interface
 from ._version import __version__
 from .batch import Batch
-from .context import Context, build_info, status_name, version
+from .context import Context, build_info, isa, status_name, version
 from .dataset import Dataset
 from .errors import (BackendError, BusyError, CancelledError, CorruptError, Error, FormatError, InputOutputError,
                      InternalError, InvalidArgumentError, MismatchError, NoSpaceError, NotFiniteError, NotFoundError,
@@ -42,7 +42,7 @@ from .labels import Labels
 from .loader import Loader
 from .model import Model, ModelInfo, zoo
 from .store import Missing, Store, StoreInfo, StoreWriter
-from .student import Parameter, Step, Student
+from .student import Parameter, ProfileEntry, Step, Student
 from .teacher import Evaluation, Teacher
 from .views import ViewSpec, philox4x32
 
@@ -53,6 +53,6 @@ __all__ = [
     "BackendError", "Batch", "BusyError", "CancelledError", "Context", "CorruptError", "Dataset", "Error", "Evaluation",
     "FormatError", "InputOutputError", "InternalError", "InvalidArgumentError", "Labels", "Loader", "MismatchError",
     "Missing", "Model", "ModelInfo", "NoSpaceError", "NotFiniteError", "NotFoundError", "OutOfMemoryError", "Parameter",
-    "Step", "Store", "StoreInfo", "StoreWriter", "Student", "Teacher", "UnsupportedError", "ViewSpec",
-    "__version__", "build_info", "philox4x32", "status_name", "version", "zoo",
+    "ProfileEntry", "Step", "Store", "StoreInfo", "StoreWriter", "Student", "Teacher", "UnsupportedError", "ViewSpec",
+    "__version__", "build_info", "isa", "philox4x32", "status_name", "version", "zoo",
 ] + sorted(_interface.CONSTANTS)

@@ -26,6 +26,7 @@ CONSTANTS = {
     "OPTIMIZER_SGD": 0, "OPTIMIZER_ADAMW": 1, "OPTIMIZER_LARS": 2,
     "PRECISION_DEFAULT": 0, "PRECISION_F32": 1, "PRECISION_BF16": 2, "PRECISION_AUTO": 3,
     "PARAMETER_VALUE": 0, "PARAMETER_GRADIENT": 1,
+    "STAGE_FORWARD": 0, "STAGE_BACKWARD": 1, "STAGE_UPDATE": 2,
 }
 
 # -- Structs -------------------------------------------------------------------------------------------------------
@@ -118,6 +119,12 @@ class Step(Structure):
                 ("top1", c_double), ("gradient_norm", c_double)]
 
 
+class ProfileEntry(Structure):
+    _fields_ = [("struct_size", c_size_t), ("name", c_char_p), ("direction", c_char_p), ("stage", c_int32),
+                ("padding", c_int32), ("calls", c_int64), ("milliseconds", c_double), ("gflop", c_double),
+                ("bytes", c_int64)]
+
+
 # C's name of each struct.
 STRUCTS = {
     "ssld_allocator": Allocator, "ssld_context_options": ContextOptions, "ssld_model_options": ModelOptions,
@@ -125,6 +132,7 @@ STRUCTS = {
     "ssld_evaluation": Evaluation, "ssld_dataset_options": DatasetOptions, "ssld_loader_options": LoaderOptions,
     "ssld_store_writer_options": StoreWriterOptions, "ssld_store_options": StoreOptions, "ssld_store_info": StoreInfo,
     "ssld_student_options": StudentOptions, "ssld_step": Step,
+    "ssld_profile_entry": ProfileEntry,
 }
 
 # The function that sets each options struct to its defaults.
@@ -259,4 +267,12 @@ FUNCTIONS = {
     "ssld_student_parameter_read": (status, [handle, c_int32, c_int32, address]),
     "ssld_student_parameter_write": (status, [handle, c_int32, c_int32, address]),
     "ssld_student_destroy": (None, [handle]),
+    # profile.h
+    "ssld_student_profile_begin": (None, [handle]),
+    "ssld_student_profile_end": (None, [handle]),
+    "ssld_student_profile_count": (c_int32, [handle]),
+    "ssld_student_profile_entry": (status, [handle, c_int32, POINTER(ProfileEntry)]),
+    "ssld_student_measure_primitives": (status, [handle, c_int32, receives(c_double)]),
+    "ssld_student_precision": (c_int32, [handle]),
+    "ssld_isa": (c_size_t, [address, c_size_t]),
 }

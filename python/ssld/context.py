@@ -82,6 +82,11 @@ def build_info():
     return copied_text(library.ssld_build_info)
 
 
+def isa():
+    """The instructions that oneDNN uses on this CPU, for example "avx512_core_bf16"."""
+    return copied_text(library.ssld_isa)
+
+
 def version():
     """The loaded library's version as (major, minor, patch)."""
     number = library.ssld_version()

@@ -9,7 +9,7 @@ import numpy
 from . import _interface
 from ._arrays import address, encode, numbers, receiver
 from ._library import library
-from ._object import Object, check, create, make_options, to_record
+from ._object import Object, check, create, integer, interruptible, make_options, to_record
 from .batch import Batch
 from .context import Context
 from .labels import Labels
@@ -19,6 +19,11 @@ Step = namedtuple("Step", "step loss learning_rate top1 gradient_norm")
 Step.__doc__ = """Steps done, this one included; mean loss over the batch, before the update; rate used by the update; share
 of the batch's hard labels that the student got right, -1 if it has none; norm of all gradients before clipping, -1 if
 neither clipping nor LARS needed it."""
+
+
+ProfileEntry = namedtuple("ProfileEntry", "name direction stage calls milliseconds gflop bytes")
+ProfileEntry.__doc__ = """What a student's operators of one kind did in one direction: name and direction; ssld.STAGE_FORWARD,
+STAGE_BACKWARD or STAGE_UPDATE; runs, milliseconds, billions of operations and bytes of tensors of a step."""
 
 
 class Student(Object):
@@ -126,6 +131,38 @@ class Student(Object):
     def restore(self, path):
         """Go on from a checkpoint of the same network and optimizer as if there had been no interruption."""
         check(self.context, library.ssld_student_restore(self.pointer, encode("path", path)))
+
+    def profile_begin(self):
+        """From now on count where the time of steps goes, from 0."""
+        library.ssld_student_profile_begin(self.pointer)
+
+    def profile_end(self):
+        """Stop counting and forget the counters."""
+        library.ssld_student_profile_end(self.pointer)
+
+    @property
+    def profile(self):
+        """A list of ProfileEntry for the steps since profile_begin(), empty without any."""
+        entries = []
+        for index in range(library.ssld_student_profile_count(self.pointer)):
+            entry = _interface.ProfileEntry()
+            entry.struct_size = ctypes.sizeof(entry)
+            check(self.context, library.ssld_student_profile_entry(self.pointer, index, ctypes.byref(entry)))
+            record = to_record(entry, ProfileEntry)
+            entries.append(record._replace(name=record.name.decode(), direction=record.direction.decode()))
+        return entries
+
+    def measure_primitives(self, repeats=5):
+        """Milliseconds of a step's bare convolutions and fully connected layers, each run alone for the whole batch."""
+        milliseconds = ctypes.c_double()
+        check(self.context, interruptible(self.context, library.ssld_student_measure_primitives, self.pointer,
+                                          integer("repeats", repeats, ctypes.c_int32), ctypes.byref(milliseconds)))
+        return milliseconds.value
+
+    @property
+    def precision(self):
+        """ssld.PRECISION_F32 or PRECISION_BF16: what the student computes in."""
+        return library.ssld_student_precision(self.pointer)
 
     @property
     def parameters(self):

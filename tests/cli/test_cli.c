@@ -245,7 +245,7 @@ TEST(help_shows_every_command_and_option_with_its_default)
 {
     set_up();
     CHECK_RUN(0, "--help");
-    static const char *const commands[] = { "label ", "train ", "eval ", "store info ", "exit codes" };
+    static const char *const commands[] = { "label ", "train ", "eval ", "store info ", "bench student ", "exit codes" };
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         CHECK_SAYS(output, commands[i]);
     CHECK_RUN(0, "help label");
@@ -310,6 +310,13 @@ TEST(wrong_usage_is_exit_code_2_and_says_what_is_wrong)
         { TRAIN "--schedule step:30;0.1", "is not step:EPOCHS,FACTOR" },
         { TRAIN "--schedule multistep:0.1", "is not multistep:EPOCH,...,FACTOR" },
         { TRAIN "--schedule one-cycle:0.3,25,1e4,7", "is not one-cycle" },
+        { "bench", "did you mean 'bench student'?" },
+        { "bench teacher", "unknown command 'bench teacher'" },
+        { "bench student", "MODEL is missing" },
+        { "bench student PPLCNet_x0_25 --steps 0", "--steps: '0' is not in 1 to 1000000" },
+        { "bench student PPLCNet_x0_25 --repeats 101", "--repeats: '101' is not in 1 to 100" },
+        { "bench student PPLCNet_x0_25 --precision f16", "'f16' is not one of auto|f32|bf16" },
+        { "bench student PPLCNet_x0_25 --batch 4 --accumulate 3", "--accumulate must divide --batch" },
     };
     set_up();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -342,6 +349,8 @@ TEST(what_cannot_be_read_is_exit_code_1_and_named)
         { TRAIN "--epochs 1 --out @/no/folder/x.onnx", "x.onnx" },
         { TRAIN "--epochs 1 --log @/no/folder/x.log", "x.log: cannot open the log" },
         { "eval " DATA VIEWS "--model @/nothing.onnx", "nothing.onnx" },
+        { "bench student PPLCNet_x9", "PPLCNet_x9" },
+        { "bench student @/nothing.onnx", "nothing.onnx" },
     };
     set_up();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -559,10 +568,10 @@ TEST(all_modes_start_the_same_and_online_is_offline)
 {
     set_up();
     CHECK_RUN(0, LABEL "--labels @/modes.ssld --view-count 2");
-    CHECK_RUN(0, TRAIN "--lr 0.00001 --epochs 3 --view-count 2 --labels @/modes.ssld --log @/offline.log");
-    CHECK_RUN(0, TRAIN "--lr 0.00001 --epochs 3 --view-count 2 --teacher @/teacher.onnx --log @/online.log");
-    CHECK_RUN(0, TRAIN "--lr 0.00001 --epochs 3 --view-count 2 --log @/hard.log");
-    CHECK_RUN(0, TRAIN "--lr 0.00001 --epochs 3 --view-count 2 --log @/hard2.log");
+    CHECK_RUN(0, TRAIN "--lr 0.000000001 --epochs 3 --view-count 2 --labels @/modes.ssld --log @/offline.log");
+    CHECK_RUN(0, TRAIN "--lr 0.000000001 --epochs 3 --view-count 2 --teacher @/teacher.onnx --log @/online.log");
+    CHECK_RUN(0, TRAIN "--lr 0.000000001 --epochs 3 --view-count 2 --log @/hard.log");
+    CHECK_RUN(0, TRAIN "--lr 0.000000001 --epochs 3 --view-count 2 --log @/hard2.log");
     for (int e = 0; e < 3; e++) {
         double offline = logged("offline.log", "epoch", "loss", e), online = logged("online.log", "epoch", "loss", e);
         /* Stored log-probabilities are half-precision: within 5e-4, of which the mean over 200 views leaves little. */
@@ -686,6 +695,57 @@ TEST(labels_of_another_run_are_refused_by_name)
     }
 }
 
+/* -- Measuring ---------------------------------------------------------------------------------------------------- */
+
+#define BENCH "bench student PPLCNet_x0_25 --variant small --size 32 --batch 4 --classes 10 --steps 2 --repeats 1 "
+
+/* The number behind a key of the JSON line on standard output. */
+static double told(const char *key)
+{
+    char name[64];
+    snprintf(name, sizeof name, "\"%s\":", key);
+    const char *value = strstr(output, name);
+    CHECK(value, "no %s in %.1200s", key, output);
+    return strtod(value + strlen(name), NULL);
+}
+
+TEST(bench_tells_programs_everything_in_one_line)
+{
+    static const char *const times[] = { "create_ms", "step_ms", "step_ms_fastest", "images_per_s", "forward_ms",
+                                         "backward_ms", "update_ms", "conv_primitives_ms", "ratio", "peak_rss_mb",
+                                         "gflop_per_s" };
+    static const struct {
+        const char *key;
+        double      value;
+    } given[] = { { "batch", 4 }, { "size", 32 }, { "classes", 10 }, { "threads", 1 }, { "steps", 2 } };
+    set_up();
+    CHECK_RUN(0, BENCH "--threads 1 --json");
+    CHECK(strchr(output, '\n') == output + strlen(output) - 1, "not one line: %.1200s", output);
+    CHECK(!strncmp(output, "{\"model\":\"PPLCNet_x0_25\",", 25), "it says: %.1200s", output);
+    CHECK_SAYS(output, "\"precision\":\"f32\"");
+    CHECK_SAYS(output, "\"isa\":\"");
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        CHECK(told(times[i]) > 0, "%s is %g", times[i], told(times[i]));
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++)
+        CHECK(told(given[i].key) == given[i].value, "%s is %g, not %g", given[i].key, told(given[i].key), given[i].value);
+    CHECK(told("step_ms_fastest") <= told("step_ms"), "the fastest step takes %g ms, the median %g", told("step_ms_fastest"),
+          told("step_ms"));
+    /* Both are printed with six digits. */
+    CHECK(fabs(told("ratio") * told("conv_primitives_ms") / told("step_ms") - 1) < 1e-4, "the ratio is %g", told("ratio"));
+}
+
+TEST(bench_shows_people_where_the_time_goes)
+{
+    static const char *const parts[] = { "student      ", "2 threads", "images/s", "GFLOP/s", "backward weights", "Optimizer",
+                                         "primitives   ", "peak memory" };
+    set_up();
+    CHECK_RUN(0, BENCH "--threads 2 --accumulate 2");
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        CHECK_SAYS(output, parts[i]);
+    CHECK_RUN(0, "bench student @/teacher.onnx --batch 4 --steps 1 --repeats 1 --precision auto");
+    CHECK_SAYS(output, "1 x 28 x 28, 4 classes");
+}
+
 /* -- Progress ----------------------------------------------------------------------------------------------------- */
 
 TEST(progress_is_a_bar_on_a_terminal_only)
@@ -724,4 +784,6 @@ TEST_MAIN(TEST_ROW(help_shows_every_command_and_option_with_its_default),
           TEST_ROW(all_modes_start_the_same_and_online_is_offline),
           TEST_ROW(training_on_hard_labels_learns_and_eval_says_so), TEST_ROW(interrupted_training_resumes_bit_for_bit),
           TEST_ROW(schedules_are_counted_in_epochs), TEST_ROW(loss_that_is_not_finite_stops_and_the_checkpoint_stays),
-          TEST_ROW(labels_of_another_run_are_refused_by_name), TEST_ROW(progress_is_a_bar_on_a_terminal_only))
+          TEST_ROW(labels_of_another_run_are_refused_by_name),
+          TEST_ROW(bench_tells_programs_everything_in_one_line), TEST_ROW(bench_shows_people_where_the_time_goes),
+          TEST_ROW(progress_is_a_bar_on_a_terminal_only))

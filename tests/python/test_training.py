@@ -267,6 +267,27 @@ def student_learns_from_stored_labels():
 
 
 @test
+def profile_says_where_a_step_goes():
+    with ssld.Context() as context:
+        data, loader = data_and_loader(context, batch=8)
+        student = ssld.Student(context, small_model(context), batch=8, loss="hard_ce")
+        check_equal(student.precision, ssld.PRECISION_F32, "the default precision")
+        check_equal(student.profile, [], "a profile that was not begun")
+        student.profile_begin()
+        for batch in loader.epoch(0):
+            student.step(batch)
+        entries = {(entry.name, entry.direction, entry.stage): entry for entry in student.profile}
+        conv = entries["Conv", "forward", ssld.STAGE_FORWARD]
+        check(conv.calls > 0 and conv.milliseconds > 0 and conv.gflop > 0 and conv.bytes > 0, "%s", conv)
+        check(("Optimizer", "update", ssld.STAGE_UPDATE) in entries, "%s", sorted(entries))
+        student.profile_end()
+        check_equal(student.profile, [], "a profile that was ended")
+        check(student.measure_primitives(1) > 0, "primitives take no time")
+        check_raises(ssld.InvalidArgumentError, "0 repeats", student.measure_primitives, 0)
+        check(ssld.isa(), "no name for the instructions")
+
+
+@test
 def three_parts_are_one_step():
     with ssld.Context(threads=2) as context:
         hard = numpy.arange(8, dtype=numpy.int32) % 4
