@@ -15,8 +15,9 @@
  * Profiling reads a clock before and after every operator and changes no result. All of these belong to the thread that
  * uses the student, but for ssld_isa().
  *
- * A step allocates nothing, neither from the context's allocator nor from the C library. oneDNN 2.6 does: about five small
- * pieces with C++'s operator new whenever a primitive runs, given back at once, and LLVM's OpenMP does; tests/distill/test_allocations.c counts them.
+ * A step of libssld allocates nothing, neither from the context's allocator nor from the C library. oneDNN 2.6 does: about
+ * five small pieces with C++'s operator new whenever a primitive runs, given back at once; and LLVM's OpenMP does.
+ * tests/distill/test_allocations.c counts them all.
  */
 #ifndef SSLD_PROFILE_H
 #define SSLD_PROFILE_H

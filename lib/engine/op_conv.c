@@ -101,18 +101,18 @@ static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, s
 
 /* oneDNN has no generated code for some small layers in bf16 (a first layer of 8 outputs), and its plain loops take hundreds of
  * times as long. Backward weights then works on src and diff_dst in single precision. */
-static ssld_status prepare_widened(struct ssld_plan *plan, struct step *step, struct convolution *conv)
+static ssld_status create_widened(struct ssld_plan *plan, const struct step *step, bool depthwise, int64_t images,
+                                  struct weighted *calls)
 {
     struct weighted_descriptors d = { 0 };
     struct ssld_primitive hint = { 0 };
-    struct call *call = &conv->calls.backward_weights;
-    int64_t images = ssld_step_images(plan, step, true);
+    struct ssld_primitive *primitive = &calls->backward_weights.primitive;
     struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
     struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
     const struct ssld_window *window = &step->node->attributes.window;
     dnnl_status_t created = dnnl_success;
     src.type = dst.type = ELEMENT_F32;
-    ssld_status status = describe(plan, step, conv->depthwise, images, &d);
+    ssld_status status = describe(plan, step, depthwise, images, &d);
     ssld_md_destroy(&plan->dnnl, d.src);
     ssld_md_destroy(&plan->dnnl, d.dst);
     d.src = d.dst = NULL;
@@ -124,28 +124,37 @@ static ssld_status prepare_widened(struct ssld_plan *plan, struct step *step, st
         goto done;
     created = ssld_convolution_forward(&plan->dnnl, dnnl_forward_training, d.src, d.diff_weights_any, d.bias, d.dst, window,
                                        NULL, &hint);
-    ssld_primitive_destroy(&call->primitive);
+    ssld_primitive_destroy(primitive);
     if (created == dnnl_success)
         created = ssld_convolution_backward_weights(&plan->dnnl, d.src, d.diff_weights_any, d.bias, d.dst, window, &hint,
-                                                    &call->primitive);
+                                                    primitive);
     if (created != dnnl_success) {
         status = ssld_step_fail(plan, step, created, "backward weights");
         goto done;
     }
-    ssld_call_made(plan, call);
-    conv->calls.widened_src = ssld_planes_elements(&src);
-    conv->calls.widened_diff_dst = ssld_planes_elements(&dst);
-    ssld_plan_need(&plan->widened_bytes,
-                   (size_t)(conv->calls.widened_src + conv->calls.widened_diff_dst) * sizeof(float));
+    calls->widened_src = ssld_planes_elements(&src);
+    calls->widened_diff_dst = ssld_planes_elements(&dst);
 done:
     ssld_primitive_destroy(&hint);
     ssld_weighted_release_descriptors(plan, &d);
     return status;
 }
 
-static bool is_plain_loop(const struct ssld_primitive *primitive)
+static bool wants_widened(const struct ssld_plan *plan, const struct ssld_primitive *backward_weights)
 {
-    return primitive->primitive && !strncmp(ssld_primitive_name(primitive), "ref", 3);
+    return plan->type == ELEMENT_BF16 && backward_weights->primitive &&
+           !strncmp(ssld_primitive_name(backward_weights), "ref", 3);
+}
+
+static ssld_status prepare_widened(struct ssld_plan *plan, const struct step *step, struct convolution *conv)
+{
+    struct weighted *calls = &conv->calls;
+    ssld_status status = create_widened(plan, step, conv->depthwise, ssld_step_images(plan, step, true), calls);
+    if (status)
+        return status;
+    ssld_call_made(plan, &calls->backward_weights);
+    ssld_plan_need(&plan->widened_bytes, (size_t)(calls->widened_src + calls->widened_diff_dst) * sizeof(float));
+    return SSLD_OK;
 }
 
 static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *step, struct convolution *conv)
@@ -159,7 +168,7 @@ static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *
         status = create_forward(plan, step, &d, &hint);
     if (!status)
         status = prepare_backward(plan, step, conv, &d, same ? &conv->calls.forward.primitive : &hint);
-    if (!status && plan->type == ELEMENT_BF16 && is_plain_loop(&conv->calls.backward_weights.primitive))
+    if (!status && wants_widened(plan, &conv->calls.backward_weights.primitive))
         status = prepare_widened(plan, step, conv);
     ssld_primitive_destroy(&hint);
     ssld_weighted_release_descriptors(plan, &d);
@@ -226,6 +235,8 @@ static ssld_status convolution_make_whole(struct ssld_plan *plan, struct step *s
         status = create_forward(plan, step, &d, &calls->forward.primitive);
     if (!status && ssld_step_dst(plan, step)->wants_diff)
         status = create_backward(plan, step, &d, &calls->forward.primitive, true, calls);
+    if (!status && !conv->depthwise && wants_widened(plan, &calls->backward_weights.primitive))
+        status = create_widened(plan, step, false, plan->options.batch, calls);
     ssld_weighted_release_descriptors(plan, &d);
     return status;
 }

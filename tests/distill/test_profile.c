@@ -250,7 +250,6 @@ TEST(entries_that_are_not_there_are_refused)
     teardown(&f);
 }
 
-/* Primitives alone have no more to do than the same primitives in a step, but may meet another process there. */
 TEST(primitives_take_time_and_wrong_repeats_are_refused)
 {
     struct fixture f;
@@ -270,6 +269,35 @@ TEST(primitives_take_time_and_wrong_repeats_are_refused)
     CHECK(one > 0 && halves > 0, "%g ms, %g ms in parts", one, halves);
     ssld_student_destroy(student);
     ssld_student_destroy(divided);
+    teardown(&f);
+}
+
+/* What is measured alone must be what a step runs: not, for example, a loop without generated code where the step has found a
+ * way around it, which takes hundreds of times as long. One thread, so that no thread waits for one that is not running. */
+TEST(primitives_are_those_of_a_step)
+{
+    static const int32_t precisions[] = { SSLD_PRECISION_F32, SSLD_PRECISION_BF16 };
+    struct fixture f;
+    setup(&f, NULL);
+    for (size_t p = 0; p < sizeof precisions / sizeof precisions[0]; p++) {
+        ssld_student *student = NULL;
+        double slowest = 0, alone = INFINITY;
+        ssld_student_options options = options_for(1);
+        options.threads = 1;
+        options.precision = precisions[p];
+        if (ssld_student_create(f.context, f.model, &options, &student) == SSLD_UNSUPPORTED)
+            continue;
+        for (int i = 0; i < 5; i++) {
+            double before = milliseconds(), measured = 0;
+            steps(&f, student, 1);
+            slowest = fmax(slowest, milliseconds() - before);
+            CHECK_OK(f.context, ssld_student_measure_primitives(student, 3, &measured));
+            alone = fmin(alone, measured);
+        }
+        /* Alone they work on the batch at once, with other blocking: as long as the whole step is too long. */
+        CHECK(alone < slowest, "precision %d: %g ms alone, a step takes %g", precisions[p], alone, slowest);
+        ssld_student_destroy(student);
+    }
     teardown(&f);
 }
 
@@ -313,4 +341,5 @@ TEST(instructions_have_a_name)
 TEST_MAIN(TEST_ROW(entries_add_up_to_the_step), TEST_ROW(operations_are_those_of_the_model),
           TEST_ROW(bfloat16_moves_fewer_bytes), TEST_ROW(profiling_changes_no_result_and_leaves_nothing),
           TEST_ROW(entries_that_are_not_there_are_refused), TEST_ROW(primitives_take_time_and_wrong_repeats_are_refused),
+          TEST_ROW(primitives_are_those_of_a_step),
           TEST_ROW(every_allocation_of_a_measurement_may_fail), TEST_ROW(instructions_have_a_name))
