@@ -12,6 +12,7 @@
 
 #include "measure.h"
 #include "program.h"
+#include "progress.h"
 
 #define WARMUP_STEPS 3 /* the first one touches memory, the second one fills what it left */
 #define MOST_ENTRIES 256
@@ -37,13 +38,6 @@ struct bench {
     int32_t                    entry_count;
     double                     create_ms, profiled_ms, primitives_ms, peak_mb;
 };
-
-static double milliseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return 1e3 * (double)now.tv_sec + 1e-6 * (double)now.tv_nsec;
-}
 
 /* -- Making ------------------------------------------------------------------------------------------------------- */
 
@@ -80,10 +74,10 @@ static ssld_status make_student(struct bench *bench)
     options.accumulate = values->accumulate;
     bench->info.struct_size = sizeof bench->info;
     status = ssld_model_get_info(model, &bench->info);
-    double before = milliseconds();
+    double before = seconds_now();
     if (!status)
         status = ssld_student_create(bench->program->context, model, &options, &bench->student);
-    bench->create_ms = milliseconds() - before;
+    bench->create_ms = 1e3 * (seconds_now() - before);
     snprintf(bench->name, sizeof bench->name, "%s", ssld_model_name(model));
     ssld_model_destroy(model);
     return status;
@@ -137,10 +131,10 @@ static ssld_status run_steps(struct bench *bench, int32_t count, struct timings 
 {
     ssld_status status = SSLD_OK;
     for (int32_t i = 0; !status && i < count; i++) {
-        double before = milliseconds();
+        double before = seconds_now();
         status = ssld_student_step(bench->student, bench->batch, bench->labels, NULL);
         if (!status && timings)
-            timings_add(timings, milliseconds() - before);
+            timings_add(timings, 1e3 * (seconds_now() - before));
     }
     return status;
 }
@@ -154,9 +148,9 @@ static int longest_first(const void *a, const void *b)
 static ssld_status profile(struct bench *bench, int32_t steps)
 {
     ssld_student_profile_begin(bench->student);
-    double before = milliseconds();
+    double before = seconds_now();
     ssld_status status = run_steps(bench, steps, NULL);
-    bench->profiled_ms = (milliseconds() - before) / steps;
+    bench->profiled_ms = (1e3 * (seconds_now() - before)) / steps;
     int32_t count = ssld_student_profile_count(bench->student);
     for (int32_t i = 0; !status && i < count && i < MOST_ENTRIES; i++) {
         bench->entries[i].struct_size = sizeof bench->entries[i];

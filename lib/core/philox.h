@@ -24,6 +24,12 @@ struct ssld_stream {
 #define SSLD_PURPOSE_WEIGHTS 0x101 /* initial weights */
 #define SSLD_PURPOSE_DROPOUT 0x102
 
+/* Many blocks at once, for filling arrays: word w of block i is words[w][i], that of ssld_philox4x32() with the counter
+ * { low and high half of first + i, word2, word3 }. A round of all blocks after another, so that it becomes vectors. */
+#define SSLD_PHILOX_BLOCKS 64 /* their words, and numbers made of them, stay in the first-level cache */
+void ssld_philox_blocks(uint64_t first, uint32_t word2, uint32_t word3, const uint32_t key[2],
+                        uint32_t words[4][SSLD_PHILOX_BLOCKS]);
+
 struct ssld_stream ssld_stream_start(uint64_t seed, uint64_t index, uint32_t sub, uint16_t purpose);
 uint32_t ssld_stream_word(struct ssld_stream *stream);
 /* [0, 1) with 32 bits: word / 2^32. */

@@ -5,17 +5,8 @@
 
 #include <math.h>
 
+#include "core/multiversion.h"
 #include "ssld/student.h"
-
-/* As in the engine: one body for several instruction sets, chosen when the library is loaded; not under sanitizers, whose run
- * time is not ready yet then. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define MULTIVERSION
-#endif
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 #ifdef _OPENMP
 #define SIMD _Pragma("omp simd")

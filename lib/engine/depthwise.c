@@ -139,12 +139,6 @@ size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct plane
     return (partial_floats(src, window) + (size_t)threads * (block_floats(src) + block_floats(dst))) * sizeof(float);
 }
 
-MULTIVERSION static void widen(int64_t count, const uint16_t *restrict src, float *restrict dst)
-{
-    for (int64_t i = 0; i < count; i++)
-        dst[i] = bf16_to_float(src[i]);
-}
-
 /* A block of an image in single precision: where it is, or widened into `room`. */
 static const float *widened(const struct planes *planes, const void *data, int64_t block, float *room)
 {
@@ -152,7 +146,7 @@ static const float *widened(const struct planes *planes, const void *data, int64
     const void *at = element_at_const(planes->type, data, block * count);
     if (planes->type == ELEMENT_F32)
         return at;
-    widen(count, at, room);
+    ssld_widen(count, at, room);
     return room;
 }
 

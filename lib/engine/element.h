@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#include "core/multiversion.h"
 
 
 enum element_type { ELEMENT_F32, ELEMENT_BF16 };
@@ -90,5 +90,8 @@ ALWAYS_INLINE void element_store(int32_t type, void *data, int64_t i, float valu
     else
         ((float *)data)[i] = value;
 }
+
+/* bfloat16 numbers to single precision, on one thread. */
+void ssld_widen(int64_t count, const uint16_t *src, float *dst);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* engine.h - a graph made ready to compute: forward, backward, parameters. What distill/ sees of the engine.
  *
- * A plan is a graph for one batch size with its primitives created and all its memory in one arena. Forward and backward
- * allocate nothing. Parameters live in the layout that the forward primitives chose; they are read and written in plain
+ * A plan is a graph for one batch size with its primitives created and all its memory laid out (schedule.c, memory.c). Forward
+ * and backward allocate nothing. Parameters live in the layout that the primitives chose; they are read and written in plain
  * row-major order through functions, and updated in place element by element (padding stays zero). */
 #ifndef SSLD_LIB_ENGINE_ENGINE_H
 #define SSLD_LIB_ENGINE_ENGINE_H

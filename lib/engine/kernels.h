@@ -10,15 +10,6 @@
 #include "engine/functions.h"
 #include "engine/plan.h"
 
-/* One body, compiled for the instruction sets that matter and chosen when the library is loaded. Not under sanitizers,
- * whose run time is not ready yet when the choice is made. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define MULTIVERSION
-#endif
-
 /* Calls KERNEL with a constant block width; the compiler makes one loop nest for each. */
 #define WITH_BLOCK(b, CALL)   \
     do {                      \

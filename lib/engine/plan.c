@@ -250,7 +250,7 @@ static void need_accumulators(struct ssld_plan *plan)
 {
     for (int32_t i = 0; i < plan->graph->node_count; i++) {
         const struct step *step = &plan->steps[i];
-        for (int32_t k = 0; step->accumulate >> k; k++) {
+        for (int32_t k = 0; k < step->node->input_count; k++) {
             if (!(step->accumulate >> k & 1))
                 continue;
             ssld_plan_need(&plan->accumulator_bytes, ssld_step_src(plan, step, k)->image_bytes *

@@ -185,6 +185,12 @@ static inline bool plan_trains(const struct ssld_plan *plan)
     return plan->options.mode == SSLD_PLAN_TRAIN;
 }
 
+/* Whether a value (SSLD_NO_VALUE: none) is the image or made by a node, not a parameter. */
+static inline bool plan_has_activation(const struct ssld_plan *plan, int32_t value)
+{
+    return value != SSLD_NO_VALUE && plan->graph->values[value].role == SSLD_VALUE_ACTIVATION;
+}
+
 /* -- For operators ------------------------------------------------------------------------------------------------ */
 
 struct tensor *ssld_step_src(struct ssld_plan *plan, const struct step *step, int32_t input);

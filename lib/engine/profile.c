@@ -95,14 +95,9 @@ bool ssld_plan_profiled(const struct ssld_plan *plan)
 
 /* -- Bytes of tensors, for the whole batch ------------------------------------------------------------------------ */
 
-static bool is_activation(const struct ssld_plan *plan, int32_t value)
-{
-    return plan->graph->values[value].role == SSLD_VALUE_ACTIVATION;
-}
-
 static int64_t data_bytes(const struct ssld_plan *plan, int32_t value)
 {
-    if (is_activation(plan, value))
+    if (plan_has_activation(plan, value))
         return (int64_t)plan->tensors[value].image_bytes * plan->options.batch;
     return ssld_value_elements(&plan->graph->values[value]) * (int64_t)sizeof(float);
 }
@@ -111,7 +106,7 @@ static int64_t data_bytes(const struct ssld_plan *plan, int32_t value)
 static int64_t diff_bytes(const struct ssld_plan *plan, int32_t value)
 {
     const struct tensor *tensor = &plan->tensors[value];
-    if (!is_activation(plan, value))
+    if (!plan_has_activation(plan, value))
         return plan->graph->values[value].role == SSLD_VALUE_PARAMETER ? data_bytes(plan, value) : 0;
     return tensor->wants_diff ? data_bytes(plan, value) / (int64_t)element_size(tensor->planes.type) *
                                     (int64_t)element_size(plan->type)
@@ -123,7 +118,7 @@ static int64_t sum_inputs(const struct ssld_plan *plan, const struct ssld_node *
 {
     int64_t bytes = 0;
     for (int32_t i = 0; i < node->input_count; i++)
-        if (node->inputs[i] != SSLD_NO_VALUE && (is_activation(plan, node->inputs[i]) ? activations : constants))
+        if (node->inputs[i] != SSLD_NO_VALUE && (plan_has_activation(plan, node->inputs[i]) ? activations : constants))
             bytes += bytes_of(plan, node->inputs[i]);
     return bytes;
 }
@@ -188,7 +183,7 @@ static double add_reorder(struct table *table, const struct ssld_plan *plan, con
 static double add_addition(struct table *table, const struct ssld_plan *plan, const struct step *step, int64_t chunks)
 {
     struct cell *cell = &table->cells[step->node->kind][DIRECTION_ADDITION];
-    for (int32_t k = 0; step->accumulate >> k; k++)
+    for (int32_t k = 0; k < step->node->input_count; k++)
         if (step->accumulate >> k & 1) {
             add(table, plan, step, DIRECTION_ADDITION, chunks, 0);
             cell->bytes += 3 * diff_bytes(plan, step->node->inputs[k]);

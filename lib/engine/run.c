@@ -114,7 +114,7 @@ static ssld_status run_backward(struct ssld_plan *plan, struct step *step)
 {
     ssld_status status = step->op->backward(plan, step);
     double before = begin_timing(plan);
-    for (int32_t k = 0; !status && step->accumulate >> k; k++)
+    for (int32_t k = 0; !status && k < step->node->input_count; k++)
         if (step->accumulate >> k & 1)
             accumulate(plan, step, k);
     if (step->accumulate)

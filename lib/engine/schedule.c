@@ -41,11 +41,6 @@ static bool batch_decides(const struct ssld_plan *plan, const struct ssld_node *
     return node->kind == SSLD_OP_BATCH_NORM && plan->options.mode != SSLD_PLAN_EVAL;
 }
 
-static bool is_activation(const struct ssld_plan *plan, int32_t value)
-{
-    return value != SSLD_NO_VALUE && plan->graph->values[value].role == SSLD_VALUE_ACTIVATION;
-}
-
 /* -- Lists that grow ---------------------------------------------------------------------------------------------- */
 
 static bool grow(struct builder *b, void **list, int32_t count, int32_t *capacity, size_t size)
@@ -75,13 +70,13 @@ static void touch(struct builder *b, int32_t id)
 
 static void touch_data(struct builder *b, int32_t value)
 {
-    if (is_activation(b->plan, value))
+    if (plan_has_activation(b->plan, value))
         touch(b, 2 * value);
 }
 
 static void touch_diff(struct builder *b, int32_t value)
 {
-    if (is_activation(b->plan, value) && b->plan->tensors[value].wants_diff)
+    if (plan_has_activation(b->plan, value) && b->plan->tensors[value].wants_diff)
         touch(b, 2 * value + 1);
 }
 
@@ -110,7 +105,7 @@ static void forward(struct builder *b, int32_t step);
 /* See that a value can be read by the next action of this segment. */
 static void need(struct builder *b, int32_t value)
 {
-    if (b->status || !is_activation(b->plan, value) || !b->plan->again[value] || b->made[value] == b->segment)
+    if (b->status || !plan_has_activation(b->plan, value) || !b->plan->again[value] || b->made[value] == b->segment)
         return;
     b->made[value] = b->segment;
     forward(b, b->producer[value]);
@@ -163,7 +158,7 @@ static int32_t find_levels(struct builder *b)
         int32_t level = 0, deepest = 0;
         for (int32_t i = 0; i < node->input_count; i++) {
             int32_t input = node->inputs[i];
-            if (!is_activation(plan, input))
+            if (!plan_has_activation(plan, input))
                 continue;
             level = b->level[input] > level ? b->level[input] : level;
             if (plan->again[input] && depth[input] > deepest)
@@ -232,7 +227,7 @@ static void backward(struct builder *b, int32_t index)
     touch(b, 2 * plan->graph->value_count + index);
     for (int32_t i = 0; i < node->input_count; i++) {
         int32_t input = node->inputs[i];
-        if (!is_activation(plan, input) || !plan->tensors[input].wants_diff)
+        if (!plan_has_activation(plan, input) || !plan->tensors[input].wants_diff)
             continue;
         touch_diff(b, input);
         /* The first backward to write a diff writes it, later ones add to it. */
@@ -256,7 +251,7 @@ static int32_t find_diff_levels(struct builder *b)
         highest = level > highest ? level : highest;
         for (int32_t i = 0; i < node->input_count; i++) {
             int32_t input = node->inputs[i];
-            if (is_activation(plan, input) && b->diff_level[input] < level)
+            if (plan_has_activation(plan, input) && b->diff_level[input] < level)
                 b->diff_level[input] = level;
         }
     }
@@ -314,7 +309,7 @@ static size_t parameter_bytes(const struct ssld_plan *plan, int32_t step)
     const struct ssld_node *node = &plan->graph->nodes[step];
     size_t bytes = 0;
     for (int32_t i = 1; i < node->input_count; i++)
-        if (node->inputs[i] != SSLD_NO_VALUE && !is_activation(plan, node->inputs[i]))
+        if (node->inputs[i] != SSLD_NO_VALUE && !plan_has_activation(plan, node->inputs[i]))
             bytes += (size_t)ssld_value_elements(&plan->graph->values[node->inputs[i]]) * sizeof(float);
     return bytes;
 }

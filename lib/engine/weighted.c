@@ -195,11 +195,13 @@ static ssld_status run_if_made(struct ssld_plan *plan, const struct step *step, 
     return call->primitive.primitive ? ssld_call_run(plan, step, call, direction) : SSLD_OK;
 }
 
+#define WIDEN_PIECE 16384 /* numbers that a thread takes at a time */
+
 static void widen(int64_t count, const uint16_t *src, float *dst)
 {
-#pragma omp parallel for simd
-    for (int64_t i = 0; i < count; i++)
-        dst[i] = bf16_to_float(src[i]);
+#pragma omp parallel for
+    for (int64_t first = 0; first < count; first += WIDEN_PIECE)
+        ssld_widen(count - first < WIDEN_PIECE ? count - first : WIDEN_PIECE, src + first, dst + first);
 }
 
 static void widen_operands(struct ssld_plan *plan, const struct step *step, const struct weighted *calls)

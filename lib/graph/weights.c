@@ -10,47 +10,17 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/multiversion.h"
 #include "core/philox.h"
 
-#define WORDS 4   /* of a block */
-#define BLOCKS 64 /* drawn at once: their words, doubles and floats stay in the first-level cache */
+#define WORDS 4 /* of a block */
+#define BLOCKS SSLD_PHILOX_BLOCKS
 
-/* The same operations in the same order, thus the same bits, for CPUs with wider vectors. Not under sanitizers,
- * whose run time is not ready yet when the choice is made. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define MULTIVERSION
-#endif
-
-/* Philox4x32-10, see core/philox.h. */
-#define ROUNDS 10
-#define MULTIPLIER_0 0xD2511F53u
-#define MULTIPLIER_1 0xCD9E8D57u
-#define WEYL_0 0x9E3779B9u
-#define WEYL_1 0xBB67AE85u
-
-/* Word w of block i is words[w][i]: ssld_philox4x32() of counter { index low, index high, parameter, purpose << 16 }
- * with index = first + i, but a round of all blocks after another instead of all rounds of a block. */
-MULTIVERSION
-static void draw_blocks(uint64_t seed, uint32_t parameter, uint64_t first, uint32_t words[WORDS][BLOCKS])
+/* The words of elements first .. first + 4 * BLOCKS of a parameter. */
+static void draw_blocks(uint64_t seed, uint32_t parameter, int64_t first, uint32_t words[WORDS][BLOCKS])
 {
-    uint32_t key0 = (uint32_t)seed, key1 = (uint32_t)(seed >> 32);
-    for (int i = 0; i < BLOCKS; i++) {
-        words[0][i] = (uint32_t)(first + (uint64_t)i);
-        words[1][i] = (uint32_t)((first + (uint64_t)i) >> 32);
-        words[2][i] = parameter;
-        words[3][i] = (uint32_t)SSLD_PURPOSE_WEIGHTS << 16;
-    }
-    for (int round = 0; round < ROUNDS; round++, key0 += WEYL_0, key1 += WEYL_1)
-        for (int i = 0; i < BLOCKS; i++) {
-            uint64_t product0 = (uint64_t)MULTIPLIER_0 * words[0][i], product1 = (uint64_t)MULTIPLIER_1 * words[2][i];
-            words[0][i] = (uint32_t)(product1 >> 32) ^ words[1][i] ^ key0;
-            words[1][i] = (uint32_t)product1;
-            words[2][i] = (uint32_t)(product0 >> 32) ^ words[3][i] ^ key1;
-            words[3][i] = (uint32_t)product0;
-        }
+    uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
+    ssld_philox_blocks((uint64_t)(first / WORDS), parameter, (uint32_t)SSLD_PURPOSE_WEIGHTS << 16, key, words);
 }
 
 /* (0, 1), never 0: (word + 1/2) / 2^32. */
@@ -132,7 +102,7 @@ void ssld_fill_normal(struct ssld_value *value, uint64_t seed, uint32_t paramete
     float floats[WORDS][BLOCKS];
     int64_t elements = ssld_value_elements(value);
     for (int64_t first = 0; first < elements; first += WORDS * BLOCKS) {
-        draw_blocks(seed, parameter, (uint64_t)(first / WORDS), words);
+        draw_blocks(seed, parameter, first, words);
         normal_pairs(words[0], words[1], deviation, floats[0], floats[1]);
         normal_pairs(words[2], words[3], deviation, floats[2], floats[3]);
         put_blocks(floats, value->data + first, elements - first);
@@ -145,7 +115,7 @@ void ssld_fill_uniform(struct ssld_value *value, uint64_t seed, uint32_t paramet
     float floats[WORDS][BLOCKS];
     int64_t elements = ssld_value_elements(value);
     for (int64_t first = 0; first < elements; first += WORDS * BLOCKS) {
-        draw_blocks(seed, parameter, (uint64_t)(first / WORDS), words);
+        draw_blocks(seed, parameter, first, words);
         for (int w = 0; w < WORDS; w++)
             for (int i = 0; i < BLOCKS; i++)
                 floats[w][i] = (float)((2 * open_uniform(words[w][i]) - 1) * bound);

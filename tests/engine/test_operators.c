@@ -231,6 +231,12 @@ static void concat_of(struct net *net, int count, const int64_t *channels)
 static void concat_of_whole_blocks(struct net *net) { concat_of(net, 3, (int64_t[]){ 16, 32, 5 }); }
 static void concat_of_parts_of_blocks(struct net *net) { concat_of(net, 4, (int64_t[]){ 3, 20, 1, 9 }); }
 static void concat_of_readers_and_itself(struct net *net) { concat_of(net, 4, (int64_t[]){ 0, 7, 0, 0 }); }
+/* As many inputs as a node may have: the diff of the last of them is added to an earlier part too. */
+static void concat_of_as_many_as_can_be(struct net *net)
+{
+    static const int64_t channels[SSLD_MOST_INPUTS] = { 0 };
+    concat_of(net, SSLD_MOST_INPUTS, channels);
+}
 static void concat_dense(struct net *net) /* each layer reads all before it, as DenseNet's do */
 {
     int32_t all[5] = { net->value };
@@ -307,7 +313,8 @@ static const struct {
     CASE(batch_norm_gelu_tanh), CASE(batch_norm_tanh), CASE(prelu_by_channel), CASE(prelu_one_slope),
     CASE(prelu_of_features), CASE(layer_norm), CASE(layer_norm_without_shift), CASE(layer_norm_of_three_blocks),
     CASE(layer_norm_of_features), CASE(layer_norm_of_32_features), CASE(concat_of_whole_blocks),
-    CASE(concat_of_parts_of_blocks), CASE(concat_of_readers_and_itself), CASE(concat_dense), CASE(concat_of_features),
+    CASE(concat_of_parts_of_blocks), CASE(concat_of_readers_and_itself), CASE(concat_of_as_many_as_can_be),
+    CASE(concat_dense), CASE(concat_of_features),
     CASE(slice), CASE(slice_of_features), CASE(split_and_merge), CASE(shuffle_halves), CASE(mul_by_channel_first),
     CASE(mul_by_position),
 };
