@@ -78,6 +78,20 @@ ssld_status ssld_dnnl_open(ssld_context *context, struct ssld_dnnl *dnnl)
     return SSLD_OK;
 }
 
+ssld_status ssld_dnnl_share(const struct ssld_dnnl *dnnl, struct ssld_dnnl *shared)
+{
+    *shared = (struct ssld_dnnl){ .context = dnnl->context, .engine = dnnl->engine };
+    dnnl_status_t status = dnnl_stream_create(&shared->stream, shared->engine, dnnl_stream_default_flags);
+    return status == dnnl_success ? SSLD_OK : ssld_dnnl_fail(dnnl, status, "a stream");
+}
+
+void ssld_dnnl_unshare(struct ssld_dnnl *shared)
+{
+    if (shared->stream)
+        dnnl_stream_destroy(shared->stream);
+    shared->stream = NULL;
+}
+
 void ssld_dnnl_close(struct ssld_dnnl *dnnl)
 {
     if (dnnl->stream)

@@ -32,6 +32,9 @@ struct ssld_primitive {
 
 ssld_status ssld_dnnl_open(ssld_context *context, struct ssld_dnnl *dnnl); /* checks the loaded major version */
 void        ssld_dnnl_close(struct ssld_dnnl *dnnl);
+/* The same engine with a stream of its own, for another thread; closed before the one it is of. */
+ssld_status ssld_dnnl_share(const struct ssld_dnnl *dnnl, struct ssld_dnnl *shared);
+void        ssld_dnnl_unshare(struct ssld_dnnl *shared);
 /* SSLD_BACKEND or SSLD_OUT_OF_MEMORY with a text; `what` names operator and node: "Conv 'conv1', backward data". */
 ssld_status ssld_dnnl_fail(const struct ssld_dnnl *dnnl, dnnl_status_t status, const char *what);
 

@@ -26,10 +26,11 @@ ssld_status ssld_call_bind(struct ssld_plan *plan, struct call *call, int argume
     if (status)
         return status;
     call->identifiers[at] = argument;
-    call->memories[at] = ssld_alloc_zero(plan->context, (size_t)operand.chunks, sizeof(dnnl_memory_t));
+    call->by[at] = operand.by;
+    call->memories[at] = ssld_alloc_zero(plan->context, (size_t)operand.count, sizeof(dnnl_memory_t));
     if (!call->memories[at])
-        status = ssld_fail_memory(plan->context, "arguments of primitives", (size_t)operand.chunks * sizeof(dnnl_memory_t));
-    for (int32_t i = 0; !status && i < operand.chunks; i++, call->copies[at] = i)
+        status = ssld_fail_memory(plan->context, "arguments of primitives", (size_t)operand.count * sizeof(dnnl_memory_t));
+    for (int32_t i = 0; !status && i < operand.count; i++, call->copies[at] = i)
         status = ssld_memory_create(&plan->dnnl, md, operand.base + (size_t)i * operand.stride, &call->memories[at][i]);
     ssld_md_destroy(&plan->dnnl, md);
     return status;
@@ -37,15 +38,17 @@ ssld_status ssld_call_bind(struct ssld_plan *plan, struct call *call, int argume
 
 ssld_status ssld_call_bind_scratchpad(struct ssld_plan *plan, struct call *call)
 {
-    return ssld_call_bind(plan, call, DNNL_ARG_SCRATCHPAD, dnnl_query_scratchpad_md, 0, ssld_operand_at(plan->scratchpad));
+    return ssld_call_bind(plan, call, DNNL_ARG_SCRATCHPAD, dnnl_query_scratchpad_md, 0,
+                          ssld_operand_of_worker(plan, plan->scratchpad, plan->scratchpad_bytes));
 }
 
 ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, struct call *call,
                           const char *direction)
 {
     dnnl_exec_arg_t arguments[CALL_MOST_ARGUMENTS];
+    const int32_t at[] = { [OPERAND_ONE] = 0, [OPERAND_BY_WORKER] = plan->worker, [OPERAND_BY_CHUNK] = plan->chunk };
     for (int32_t i = 0; i < call->count; i++)
-        arguments[i] = (dnnl_exec_arg_t){ call->identifiers[i], call->memories[i][call->copies[i] > 1 ? plan->chunk : 0] };
+        arguments[i] = (dnnl_exec_arg_t){ call->identifiers[i], call->memories[i][at[call->by[i]]] };
     double before = plan->profiled ? ssld_seconds() : 0;
     dnnl_status_t status =
         dnnl_primitive_execute(call->primitive.primitive, plan->dnnl.stream, call->count, arguments);

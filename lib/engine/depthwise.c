@@ -8,10 +8,6 @@
  * row, so that the middle has no test in it. */
 #include "engine/kernels.h"
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #define MOST_KERNEL_WIDTH 7 /* wider kernels are done in pieces */
 #define WANTED_TASKS 16     /* pieces of work at least, whatever the number of channels; fixed, for the same bits */
 
@@ -150,15 +146,6 @@ static const float *widened(const struct planes *planes, const void *data, int64
     return room;
 }
 
-static int thread_number(void)
-{
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
-
 /* All kernel rows of one channel block of one image. */
 static void kernel_of_image(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
                             const float *src_data, const float *diff_dst, float *weights)
@@ -187,7 +174,7 @@ void ssld_depthwise_backward_weights(const struct planes *src, const struct plan
 #pragma omp parallel for
     for (int64_t task = 0; task < groups * src->blocks; task++) {
         int64_t group = task / src->blocks, block = task % src->blocks;
-        float *weights = partial + task * kernel, *src_room = rooms + room * (size_t)thread_number();
+        float *weights = partial + task * kernel, *src_room = rooms + room * (size_t)ssld_thread_number();
         for (int64_t i = 0; i < kernel; i++)
             weights[i] = 0;
         for (int64_t n = group * src->n / groups; n < (group + 1) * src->n / groups; n++)

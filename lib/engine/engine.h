@@ -24,7 +24,7 @@ struct ssld_plan_options {
     uint64_t seed;    /* of dropout */
     int32_t  precision; /* SSLD_PRECISION_x: of activations, their diffs and what convolutions multiply; parameters, statistics
                          * and sums are f32 */
-    size_t   cache_bytes; /* what a chunk of images may touch; 0: a third of the last-level cache */
+    size_t   cache_bytes; /* what a chunk of images may touch; 0: as schedule.c thinks best */
     int32_t  block;   /* channels in a block of activations: 16, 8, 1 (plain); 0: the widest this CPU can convolve */
 };
 

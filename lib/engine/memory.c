@@ -91,6 +91,8 @@ static ssld_status list_places(struct ssld_plan *plan, int32_t ids)
     return SSLD_OK;
 }
 
+#define PAGE 4096 /* workers' pieces begin on pages of their own */
+
 /* Chunks: each segment has the small arena to itself. `offsets` receives one for each place. */
 static void place_chunks(struct ssld_plan *plan, const struct span *spans, struct lifetime *blocks, int32_t *order,
                          size_t *offsets)
@@ -129,18 +131,20 @@ char *ssld_arena_allocate(struct ssld_plan *plan, size_t bytes)
         return NULL;
     advise_large_pages(arena, bytes);
     int64_t pieces = (int64_t)((bytes + (1 << 20) - 1) >> 20);
+    struct thread_settings before = ssld_threads_enter(plan->options.threads);
 #pragma omp parallel for
     for (int64_t i = 0; i < pieces; i++) {
         size_t at = (size_t)i << 20, left = bytes - at;
         memset(arena + at, 0, left < 1 << 20 ? left : 1 << 20);
     }
+    ssld_threads_leave(before);
     return arena;
 }
 
 static ssld_status allocate_arenas(struct ssld_plan *plan)
 {
     plan->arena = ssld_arena_allocate(plan, plan->arena_bytes);
-    plan->chunk_arena = ssld_arena_allocate(plan, plan->chunk_arena_bytes);
+    plan->chunk_arena = ssld_arena_allocate(plan, plan->chunk_arena_bytes * (size_t)plan->worker_count);
     if (plan->arena && plan->chunk_arena)
         return SSLD_OK;
     return ssld_fail_memory(plan->context, "activations; a smaller batch needs less",
@@ -170,6 +174,7 @@ ssld_status ssld_memory_make(struct ssld_plan *plan)
                                         .first = spans[id].first,
                                         .last = spans[id].last };
     plan->arena_bytes = ssld_arena_place(blocks, ids, order);
+    plan->chunk_arena_bytes = (plan->chunk_arena_bytes + PAGE - 1) / PAGE * PAGE;
     status = allocate_arenas(plan);
     if (status)
         goto done;
@@ -207,7 +212,12 @@ void ssld_memory_release(struct ssld_plan *plan)
 
 struct operand ssld_operand_at(void *address)
 {
-    return (struct operand){ address, 0, 1 };
+    return (struct operand){ address, OPERAND_ONE, 0, 1 };
+}
+
+struct operand ssld_operand_of_worker(const struct ssld_plan *plan, void *address, size_t bytes)
+{
+    return (struct operand){ address, OPERAND_BY_WORKER, bytes, plan->worker_count };
 }
 
 struct operand ssld_operand_of(const struct ssld_plan *plan, int32_t segment, int32_t id)
@@ -215,11 +225,13 @@ struct operand ssld_operand_of(const struct ssld_plan *plan, int32_t segment, in
     const struct segment *in = &plan->segments[segment];
     for (int32_t i = 0; i < in->place_count; i++) {
         const struct place *place = &plan->places[in->first_place + i];
+        if (place->id == id && place->stride)
+            return (struct operand){ place->base, OPERAND_BY_CHUNK, place->stride * (size_t)in->images,
+                                     plan->options.batch / in->images };
         if (place->id == id)
-            return (struct operand){ place->base, place->stride * (size_t)in->images,
-                                     place->stride ? plan->options.batch / in->images : 1 };
+            return ssld_operand_of_worker(plan, place->base, plan->chunk_arena_bytes);
     }
-    return (struct operand){ NULL, 0, 1 };
+    return ssld_operand_at(NULL);
 }
 
 static int32_t segment_of(const struct step *step, bool backward)
@@ -245,7 +257,8 @@ struct operand ssld_operand_diff_dst(const struct ssld_plan *plan, const struct 
 struct operand ssld_operand_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input)
 {
     if (step->accumulate >> input & 1)
-        return ssld_operand_at(ssld_step_diff_src(plan, step, input));
+        return ssld_operand_of_worker(plan, ssld_step_diff_src(plan, step, input),
+                                      plan->accumulators * plan->accumulator_bytes);
     return ssld_operand_of(plan, step->backward_segment, 2 * step->node->inputs[input] + 1);
 }
 
@@ -253,6 +266,15 @@ struct operand ssld_operand_workspace(const struct ssld_plan *plan, const struct
 {
     return ssld_operand_of(plan, segment_of(step, backward),
                            2 * plan->graph->value_count + (int32_t)(step - plan->steps));
+}
+
+int64_t ssld_plan_most_images(const struct ssld_plan *plan)
+{
+    int64_t most = 0;
+    for (int32_t s = 0; s < plan->segment_count; s++)
+        if (plan->segments[s].images > most)
+            most = plan->segments[s].images;
+    return most;
 }
 
 int64_t ssld_step_images(const struct ssld_plan *plan, const struct step *step, bool backward)

@@ -182,7 +182,8 @@ static ssld_status batch_norm_prepare(struct ssld_plan *plan, struct step *step)
     step->state = norm;
     if (!norm)
         return ssld_fail_memory(plan->context, "a batch norm", sizeof *norm);
-    size_t lanes = (size_t)(planes->blocks * planes->b), bytes = lanes * (2 * sizeof(double) + 7 * sizeof(float));
+    size_t lanes = (size_t)(planes->blocks * planes->b), sums = 2 * lanes * (size_t)plan->worker_count;
+    size_t bytes = sums * sizeof(double) + 7 * lanes * sizeof(float);
     norm->lanes = (int32_t)lanes;
     norm->sums = ssld_alloc_zero(plan->context, 1, bytes);
     if (!norm->sums)
@@ -190,10 +191,11 @@ static ssld_status batch_norm_prepare(struct ssld_plan *plan, struct step *step)
     float **arrays[] = { &norm->mean, &norm->inv_std, &norm->variance, &norm->factor, &norm->offset, &norm->slope,
                          &norm->constant };
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++)
-        *arrays[i] = (float *)(norm->sums + 2 * lanes) + i * lanes;
+        *arrays[i] = (float *)(norm->sums + sums) + i * lanes;
 
     ssld_tensor_set_planes(ssld_step_dst(plan, step), *planes);
-    ssld_plan_need(&plan->partial_bytes, (size_t)(planes->n * pieces_of(planes)) * lanes * 2 * sizeof(double));
+    ssld_plan_need(&plan->partial_bytes,
+                   (size_t)(ssld_plan_most_images(plan) * pieces_of(planes)) * lanes * 2 * sizeof(double));
     ssld_status status = SSLD_OK;
     for (int32_t input = 1; !status && input <= 4; input++)
         status = ssld_plan_add_vector(plan, step, input);
@@ -233,19 +235,29 @@ static int64_t tasks_in(const struct planes *planes)
     return planes->n * planes->blocks * pieces_of(planes);
 }
 
-/* The chunk's partial sums, two for each lane of each task, join those of the chunks before, in one order. */
-static void join_sums(const struct planes *planes, const double *partial, bool first, struct batch_norm *norm)
+/* The chunk's partial sums, two for each lane of each task, join those of the worker's chunks before, in one order. */
+static void add_sums(const struct ssld_plan *plan, const struct planes *planes, struct batch_norm *norm)
 {
+    const double *partial = (const double *)plan->partial;
+    double *sums = norm->sums + (ptrdiff_t)plan->worker * 2 * norm->lanes;
     int64_t tasks = tasks_in(planes), b = planes->b;
-    for (int32_t i = 0; first && i < 2 * norm->lanes; i++)
-        norm->sums[i] = 0;
+    for (int32_t i = 0; plan->first_chunk && i < 2 * norm->lanes; i++)
+        sums[i] = 0;
     for (int64_t i = 0; i < tasks; i++) {
         int64_t lane = task_of(planes, i).lane;
         for (int64_t l = 0; l < b; l++) {
-            norm->sums[lane + l] += partial[i * 2 * b + l];
-            norm->sums[norm->lanes + lane + l] += partial[(i * 2 + 1) * b + l];
+            sums[lane + l] += partial[i * 2 * b + l];
+            sums[norm->lanes + lane + l] += partial[(i * 2 + 1) * b + l];
         }
     }
+}
+
+/* All workers' sums, in their order, become the first's. */
+static void join_sums(const struct ssld_plan *plan, struct batch_norm *norm)
+{
+    for (int32_t worker = 1; worker < plan->worker_count; worker++)
+        for (int32_t i = 0; i < 2 * norm->lanes; i++)
+            norm->sums[i] += norm->sums[(ptrdiff_t)worker * 2 * norm->lanes + i];
 }
 
 /* -- Forward ------------------------------------------------------------------------------------------------------ */
@@ -262,7 +274,7 @@ static ssld_status batch_norm_observe(struct ssld_plan *plan, struct step *step)
         struct task task = task_of(planes, i);
         moments(planes->type, planes->b, task.count, element_at(planes->type, src->data, task.at), partial + i * 2 * planes->b);
     }
-    join_sums(planes, partial, plan->chunk == 0, norm);
+    add_sums(plan, planes, norm);
     return SSLD_OK;
 }
 
@@ -289,12 +301,22 @@ static void batch_norm_observed(struct ssld_plan *plan, struct step *step)
 {
     struct batch_norm *norm = step->state;
     double count = values_of_channel(plan, &ssld_step_src(plan, step, 0)->planes);
+    join_sums(plan, norm);
     for (int32_t c = 0; c < norm->lanes; c++) {
         double mean = norm->sums[c] / count, variance = norm->sums[norm->lanes + c] / count - mean * mean;
         norm->mean[c] = (float)mean;
         norm->variance[c] = (float)(variance < 0 ? 0 : variance); /* not by fmax, which would hide NaN */
     }
     take_factors(plan, step, norm->mean, norm->variance);
+}
+
+/* Inference: running statistics, as they are now. */
+static ssld_status batch_norm_begin(struct ssld_plan *plan, struct step *step, bool backward)
+{
+    (void)backward;
+    if (plan->options.mode == SSLD_PLAN_EVAL)
+        take_factors(plan, step, ssld_step_parameter(plan, step, 3)->value, ssld_step_parameter(plan, step, 4)->value);
+    return SSLD_OK;
 }
 
 static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
@@ -304,8 +326,6 @@ static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
     const struct planes *planes = &src->planes;
     const struct ssld_activation *activation = &step->node->activation;
     int64_t tasks = tasks_in(planes);
-    if (plan->options.mode == SSLD_PLAN_EVAL)
-        take_factors(plan, step, ssld_step_parameter(plan, step, 3)->value, ssld_step_parameter(plan, step, 4)->value);
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
         struct task task = task_of(planes, i);
@@ -338,7 +358,7 @@ static ssld_status batch_norm_observe_diff(struct ssld_plan *plan, struct step *
                   element_at(planes->type, src->data, task.at), element_at(planes->type, dst->diff, task.at),
                   partial + i * 2 * planes->b);
     }
-    join_sums(planes, partial, plan->chunk == 0, norm);
+    add_sums(plan, planes, norm);
     return SSLD_OK;
 }
 
@@ -347,6 +367,7 @@ static void batch_norm_diff_observed(struct ssld_plan *plan, struct step *step)
     struct batch_norm *norm = step->state;
     const struct planes *planes = &ssld_step_src(plan, step, 0)->planes;
     double count = values_of_channel(plan, planes);
+    join_sums(plan, norm);
     for (int32_t c = 0; c < norm->lanes; c++) {
         double sum = norm->sums[c], product = norm->sums[norm->lanes + c] * (double)norm->inv_std[c];
         double along = (double)norm->factor[c] * (double)norm->inv_std[c] * product / count;
@@ -355,7 +376,7 @@ static void batch_norm_diff_observed(struct ssld_plan *plan, struct step *step)
     }
 }
 
-/* The diffs of scale and shift are complete sums already: the first chunk gives them, whole. */
+/* The diffs of scale and shift are complete sums already: the first chunk of all gives them, whole. */
 static void give_parameter_diffs(struct ssld_plan *plan, struct step *step)
 {
     const struct batch_norm *norm = step->state;
@@ -414,6 +435,7 @@ const struct engine_op ssld_op_batch_norm = {
     .backward_reads = READS_SRC,
     .cheap = true,
     .prepare = batch_norm_prepare,
+    .begin = batch_norm_begin,
     .forward = batch_norm_forward,
     .backward = batch_norm_backward,
     .observe = batch_norm_observe,

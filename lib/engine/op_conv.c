@@ -209,6 +209,12 @@ static ssld_status convolution_bind(struct ssld_plan *plan, struct step *step)
     return ssld_weighted_bind(plan, step, &conv->calls);
 }
 
+static ssld_status convolution_begin(struct ssld_plan *plan, struct step *step, bool backward)
+{
+    struct convolution *conv = step->state;
+    return ssld_weighted_begin(plan, step, &conv->calls, backward);
+}
+
 static ssld_status convolution_forward(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
@@ -252,6 +258,7 @@ const struct engine_op ssld_op_convolution = {
     .backward_reads = READS_SRC,
     .prepare = convolution_prepare,
     .bind = convolution_bind,
+    .begin = convolution_begin,
     .forward = convolution_forward,
     .backward = convolution_backward,
     .release = convolution_release,

@@ -94,6 +94,11 @@ static ssld_status inner_product_bind(struct ssld_plan *plan, struct step *step)
     return ssld_weighted_bind(plan, step, step->state);
 }
 
+static ssld_status inner_product_begin(struct ssld_plan *plan, struct step *step, bool backward)
+{
+    return ssld_weighted_begin(plan, step, step->state, backward);
+}
+
 static ssld_status inner_product_forward(struct ssld_plan *plan, struct step *step)
 {
     return ssld_weighted_forward(plan, step, step->state);
@@ -126,6 +131,7 @@ const struct engine_op ssld_op_inner_product = {
     .backward_reads = READS_SRC,
     .prepare = inner_product_prepare,
     .bind = inner_product_bind,
+    .begin = inner_product_begin,
     .forward = inner_product_forward,
     .backward = inner_product_backward,
     .release = inner_product_release,

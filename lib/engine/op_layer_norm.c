@@ -164,7 +164,7 @@ static ssld_status layer_norm_prepare(struct ssld_plan *plan, struct step *step)
     ssld_status status = SSLD_OK;
     ssld_tensor_set_planes(ssld_step_dst(plan, step), *planes);
     ssld_plan_need(&plan->partial_bytes,
-                   (size_t)(planes->n * slices_of(planes) * 2 * planes->blocks * planes->b) * sizeof(double));
+                   (size_t)(ssld_plan_most_images(plan) * slices_of(planes) * 2 * planes->blocks * planes->b) * sizeof(double));
     for (int32_t input = 1; !status && input < step->node->input_count; input++)
         if (step->node->inputs[input] != SSLD_NO_VALUE)
             status = ssld_plan_add_vector(plan, step, input);

@@ -70,7 +70,7 @@ static ssld_status prelu_prepare(struct ssld_plan *plan, struct step *step)
 {
     const struct planes *planes = &ssld_step_src(plan, step, 0)->planes;
     ssld_tensor_set_planes(ssld_step_dst(plan, step), *planes);
-    ssld_plan_need(&plan->partial_bytes, (size_t)(planes->n * planes->blocks * planes->b) * sizeof(double));
+    ssld_plan_need(&plan->partial_bytes, (size_t)(ssld_plan_most_images(plan) * planes->blocks * planes->b) * sizeof(double));
     return ssld_plan_add_vector(plan, step, 1);
 }
 

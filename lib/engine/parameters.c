@@ -85,16 +85,19 @@ struct ssld_parameter *ssld_step_parameter(struct ssld_plan *plan, const struct 
 
 ssld_status ssld_parameters_allocate(struct ssld_plan *plan)
 {
-    size_t values = 0, diffs = 0;
+    size_t values = 0, diffs = 0, all;
     for (int32_t i = 0; i < plan->parameter_count; i++) {
         const struct ssld_parameter *parameter = &plan->parameters[i].visible;
         values += parameter->count;
         if (plan_trains(plan) && parameter->role == SSLD_VALUE_PARAMETER)
             diffs += parameter->count;
     }
-    plan->values = ssld_alloc_zero(plan->context, values + diffs, sizeof(float));
+    all = values + diffs * (size_t)plan->worker_count;
+    plan->values_count = values;
+    plan->diffs_count = diffs;
+    plan->values = ssld_alloc_zero(plan->context, all, sizeof(float));
     if (!plan->values)
-        return ssld_fail_memory(plan->context, "the network's weights", (values + diffs) * sizeof(float));
+        return ssld_fail_memory(plan->context, "the network's weights", all * sizeof(float));
 
     float *value = (float *)plan->values, *diff = value + values;
     for (int32_t i = 0; i < plan->parameter_count; i++) {
@@ -144,7 +147,7 @@ static ssld_status reorder(struct ssld_plan *plan, const struct ssld_primitive *
     if (!status)
         status = ssld_memory_create(&plan->dnnl, scratchpad_md, plan->scratchpad, &scratchpad);
     if (!status) {
-        struct thread_settings before = ssld_threads_enter(plan->options.threads);
+        struct thread_settings before = ssld_threads_enter(plan_primitive_threads(plan));
         dnnl_exec_arg_t arguments[] = { { DNNL_ARG_FROM, from },
                                         { DNNL_ARG_TO, to },
                                         { DNNL_ARG_SCRATCHPAD, scratchpad } };

@@ -176,23 +176,25 @@ static ssld_status run_passes(struct ssld_plan *plan)
     return status;
 }
 
-/* All nodes that training cannot pass, in one text. */
-static ssld_status refuse_without_backward(struct ssld_plan *plan)
+/* All nodes that have no operator here, or that training cannot pass, in one text. */
+static ssld_status refuse_nodes(struct ssld_plan *plan)
 {
     char nodes[1024] = "";
     size_t length = 0;
-    int32_t count = 0;
+    int32_t count = 0, missing = 0;
     for (int32_t i = 0; i < plan->graph->node_count; i++) {
         const struct ssld_node *node = &plan->graph->nodes[i];
-        if (ssld_engine_ops[node->kind]->backward)
+        const struct engine_op *op = ssld_engine_ops[node->kind];
+        if (op && (op->backward || !plan_trains(plan)))
             continue;
         if (length < sizeof nodes)
             length += (size_t)snprintf(nodes + length, sizeof nodes - length, "%s%s '%s'", count ? ", " : "",
-                                       ssld_ops[node->kind].name, node->name);
+                                       ssld_node_operator(node), node->name);
         count++;
+        missing += !op;
     }
-    return count ? ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s: %d nodes cannot be trained through: %s",
-                             plan->graph->name, count, nodes)
+    return count ? ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s: %d nodes cannot be %s: %s", plan->graph->name, count,
+                             missing ? "computed" : "trained through", nodes)
                  : SSLD_OK;
 }
 
@@ -211,7 +213,7 @@ static bool node_wants_diff(const struct ssld_plan *plan, const struct ssld_node
 static ssld_status schedule_steps(struct ssld_plan *plan)
 {
     struct ssld_graph *graph = plan->graph;
-    ssld_status status = plan_trains(plan) ? refuse_without_backward(plan) : SSLD_OK;
+    ssld_status status = refuse_nodes(plan);
     if (status)
         return status;
     for (int32_t i = 0; i < graph->node_count; i++) {
@@ -258,25 +260,40 @@ static void need_accumulators(struct ssld_plan *plan)
             ssld_plan_need(&plan->accumulators, (size_t)k + 1);
         }
     }
-    plan->accumulator_bytes = (plan->accumulator_bytes + 63) / 64 * 64;
 }
 
-/* Buffers that steps use one after the other. */
-static ssld_status allocate_shared(struct ssld_plan *plan)
+/* Two workers' pieces share no cache line. */
+static void round_up(size_t *bytes)
+{
+    *bytes = (*bytes + 63) / 64 * 64;
+}
+
+static void round_up_pieces(struct ssld_plan *plan)
+{
+    size_t *pieces[] = { &plan->scratchpad_bytes, &plan->reordered_diff_bytes, &plan->diff_part_bytes, &plan->bias_part_bytes,
+                         &plan->widened_bytes,    &plan->partial_bytes,        &plan->accumulator_bytes };
+    for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
+        round_up(pieces[i]);
+}
+
+/* Buffers that steps use one after the other, most of them one for each worker. */
+static ssld_status allocate_buffers(struct ssld_plan *plan)
 {
     need_accumulators(plan);
+    round_up_pieces(plan);
     const struct {
         char **buffer;
         size_t bytes;
+        bool   shared;
     } buffers[] = {
-        { &plan->scratchpad, plan->scratchpad_bytes },
-        { &plan->reordered_weights, plan->reordered_weights_bytes },
-        { &plan->reordered_diff, plan->reordered_diff_bytes },
-        { &plan->diff_part, plan->diff_part_bytes },
-        { &plan->bias_part, plan->bias_part_bytes },
-        { &plan->widened, plan->widened_bytes },
-        { &plan->partial, plan->partial_bytes },
-        { &plan->accumulator, plan->accumulators * plan->accumulator_bytes },
+        { &plan->scratchpad, plan->scratchpad_bytes, false },
+        { &plan->reordered_weights, plan->reordered_weights_bytes, true },
+        { &plan->reordered_diff, plan->reordered_diff_bytes, false },
+        { &plan->diff_part, plan->diff_part_bytes, false },
+        { &plan->bias_part, plan->bias_part_bytes, false },
+        { &plan->widened, plan->widened_bytes, false },
+        { &plan->partial, plan->partial_bytes, false },
+        { &plan->accumulator, plan->accumulators * plan->accumulator_bytes, false },
     };
     const struct tensor *output = &plan->tensors[plan->graph->output];
     size_t logits = (size_t)ssld_value_elements(&plan->graph->values[plan->graph->output]) * (size_t)plan->options.batch;
@@ -286,9 +303,10 @@ static ssld_status allocate_shared(struct ssld_plan *plan)
             return ssld_fail_memory(plan->context, "logits", logits * sizeof(float));
     }
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++) {
-        *buffers[i].buffer = ssld_alloc(plan->context, buffers[i].bytes);
+        size_t bytes = buffers[i].bytes * (buffers[i].shared ? 1 : (size_t)plan->worker_count);
+        *buffers[i].buffer = ssld_alloc(plan->context, bytes);
         if (!*buffers[i].buffer)
-            return ssld_fail_memory(plan->context, "a plan's working buffers", buffers[i].bytes);
+            return ssld_fail_memory(plan->context, "a plan's working buffers", bytes);
     }
     return SSLD_OK;
 }
@@ -324,7 +342,7 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
     if (!status)
         status = ssld_parameters_allocate(plan);
     if (!status)
-        status = allocate_shared(plan);
+        status = allocate_buffers(plan);
     if (!status)
         status = ssld_parameters_load(plan);
     /* The parameters hold all numbers now: of the graphs only their form is kept. */
@@ -336,7 +354,7 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
     for (int32_t i = 0; !status && i < plan->graph->node_count; i++)
         if (plan->steps[i].op->bind)
             status = plan->steps[i].op->bind(plan, &plan->steps[i]);
-    return status;
+    return status ? status : ssld_workers_make(plan);
 }
 
 ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *graph,
@@ -354,17 +372,18 @@ ssld_status ssld_plan_create(ssld_context *context, const struct ssld_graph *gra
     if (made->options.threads < options->threads)
         ssld_log(context, SSLD_LOG_WARNING, "%d threads were asked for, OpenMP gives %d", options->threads,
                  made->options.threads);
+    made->worker_count = ssld_workers_wanted(graph, &made->options);
     /* Primitives are made for a thread count. */
-    struct thread_settings before = ssld_threads_enter(made->options.threads);
+    struct thread_settings before = ssld_threads_enter(plan_primitive_threads(made));
     status = build(made, graph);
     ssld_threads_leave(before);
     if (status) {
         ssld_plan_destroy(made);
         return status;
     }
-    ssld_log(context, SSLD_LOG_INFO, "%s: batch %d, %s, blocks of %d channels, %d segments, %.1f MB of activations, %.1f MB in chunks, %d threads",
+    ssld_log(context, SSLD_LOG_INFO, "%s: batch %d, %s, blocks of %d channels, %d segments, %.1f MB of activations, %.1f MB in chunks, %d threads, %d workers",
              graph->name, options->batch, made->type == ELEMENT_BF16 ? "bf16" : "f32", (int)made->block, made->segment_count, (double)made->arena_bytes / 1e6,
-             (double)made->chunk_arena_bytes / 1e6, made->options.threads);
+             (double)made->chunk_arena_bytes / 1e6, made->options.threads, made->worker_count);
     *plan = made;
     return SSLD_OK;
 }
@@ -380,6 +399,7 @@ void ssld_plan_destroy(struct ssld_plan *plan)
             step->op->release(plan, step);
         ssld_free(context, step->state);
     }
+    ssld_workers_release(plan);
     if (plan->parameters)
         ssld_parameters_release(plan);
     ssld_dnnl_close(&plan->dnnl);

@@ -105,11 +105,14 @@ struct engine_op {
     ssld_status (*prepare)(struct ssld_plan *plan, struct step *step);
     /* All memory has its place now: create what needs addresses. NULL: nothing does. */
     ssld_status (*bind)(struct ssld_plan *plan, struct step *step);
+    /* Before a segment with the step's forward or backward runs: what all its chunks share, on one thread. NULL: nothing. */
+    ssld_status (*begin)(struct ssld_plan *plan, struct step *step, bool backward);
+    /* For the chunk at hand. Several workers run a step at a time: they change nothing in its state. */
     ssld_status (*forward)(struct ssld_plan *plan, struct step *step);
     /* Write every ssld_step_diff_src() that is not NULL; write the diffs of parameters if plan->fresh_diffs, else add to
      * them. NULL: no backward. */
     ssld_status (*backward)(struct ssld_plan *plan, struct step *step);
-    /* Batch norm only: a chunk's part of what all images decide together, and the end of it. The output of `observed` is
+    /* Batch norm only: a chunk's part of what all images decide together, and the end of it, on one thread. The output of `observed` is
      * needed by forward, that of `diff_observed` by backward. */
     ssld_status (*observe)(struct ssld_plan *plan, struct step *step);
     void (*observed)(struct ssld_plan *plan, struct step *step);
@@ -151,13 +154,15 @@ struct ssld_plan {
     size_t                   arena_bytes;
     void                    *pixels, *logits, *diff_logits; /* whole, in the arena */
     float                   *float_logits; /* where the network's output is not f32: converted */
+    char                    *values;     /* all parameters' values, then all diffs, of each worker */
+    size_t                   values_count, diffs_count; /* floats; diffs of one worker */
+    char                    *reordered_weights; /* as a segment's primitives want them, for all its chunks */
+    size_t                   reordered_weights_bytes;
+    /* What each worker has a piece of its own of: these many bytes, one worker's behind another's. */
     char                    *chunk_arena; /* what one segment needs, a chunk of it: stays in cache */
     size_t                   chunk_arena_bytes;
-    char                    *values;     /* all parameters' values, then all diffs */
     char                    *scratchpad; /* oneDNN's, shared by all primitives */
     size_t                   scratchpad_bytes;
-    char                    *reordered_weights; /* as backward data wants them: a segment's, for all its chunks */
-    size_t                   reordered_weights_bytes;
     char                    *reordered_diff; /* diff weights as backward weights gives them, shared */
     size_t                   reordered_diff_bytes;
     char                    *diff_part, *bias_part; /* a chunk's part of a parameter's diff, shared */
@@ -170,10 +175,14 @@ struct ssld_plan {
     size_t                   accumulators;
     size_t                   accumulator_bytes; /* of one */
     uint64_t                 step;       /* of the last forward: dropout's */
+    int32_t                  worker_count;
+    int32_t                  worker;      /* number of this one */
+    struct ssld_plan        *workers;     /* those behind the first, which is the plan itself (workers.c) */
+    ssld_status              status;      /* of this worker's part of a segment */
     int64_t                  chunk_first; /* image that the chunk at hand begins with */
     int32_t                  chunk;       /* its number */
+    bool                     first_chunk; /* the first of this worker's in the segment */
     bool                     fresh_diffs; /* no diff of a parameter has an earlier part */
-    int32_t                  suspect;    /* step looked at last for values that are not finite */
     bool                     profiled;
     double                   forward_seconds, backward_seconds, outside_seconds; /* while profiled: all of forward and backward,
                                                                                   * and what ssld_plan_run() ran */
@@ -231,19 +240,25 @@ struct call {
     struct ssld_primitive primitive;
     int32_t               count;
     int32_t               identifiers[CALL_MOST_ARGUMENTS]; /* DNNL_ARG_x */
-    int32_t               copies[CALL_MOST_ARGUMENTS];      /* one for each chunk, or one for all */
+    int32_t               by[CALL_MOST_ARGUMENTS];     /* OPERAND_x: which of them an execution takes */
+    int32_t               copies[CALL_MOST_ARGUMENTS];
     dnnl_memory_t        *memories[CALL_MOST_ARGUMENTS];
     double                seconds; /* spent while the plan was profiled */
 };
 
-/* Something at one address, or with an address for each chunk. */
+/* Something at one address, or with an address for each worker or each chunk. */
+enum operand_by { OPERAND_ONE, OPERAND_BY_WORKER, OPERAND_BY_CHUNK };
+
 struct operand {
     char   *base;
-    size_t  stride; /* bytes from one chunk to the next; 0: one address */
-    int32_t chunks;
+    int32_t by;
+    size_t  stride; /* bytes from one to the next */
+    int32_t count;
 };
 
 struct operand ssld_operand_at(void *address);
+/* A worker's piece of a shared buffer, so many bytes each. */
+struct operand ssld_operand_of_worker(const struct ssld_plan *plan, void *address, size_t bytes);
 /* What a segment reads or writes under `id`; base is NULL if it does neither. */
 struct operand ssld_operand_of(const struct ssld_plan *plan, int32_t segment, int32_t id);
 struct operand ssld_operand_src(const struct ssld_plan *plan, const struct step *step, bool backward, int32_t input);
@@ -252,6 +267,8 @@ struct operand ssld_operand_diff_dst(const struct ssld_plan *plan, const struct 
 struct operand ssld_operand_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input);
 struct operand ssld_operand_workspace(const struct ssld_plan *plan, const struct step *step, bool backward);
 
+/* Images in the largest chunk of any segment. */
+int64_t ssld_plan_most_images(const struct ssld_plan *plan);
 /* Images in a chunk of a step's forward or backward. */
 int64_t ssld_step_images(const struct ssld_plan *plan, const struct step *step, bool backward);
 
@@ -265,6 +282,22 @@ ssld_status ssld_call_bind_scratchpad(struct ssld_plan *plan, struct call *call)
 ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, struct call *call,
                           const char *direction);
 void        ssld_call_release(struct ssld_plan *plan, struct call *call);
+
+/* -- Workers: the plan itself and views of it, each running its own chunks on its own thread (workers.c) -------------- */
+
+int32_t           ssld_workers_wanted(const struct ssld_graph *graph, const struct ssld_plan_options *options);
+/* Once the plan is complete: the views. */
+ssld_status       ssld_workers_make(struct ssld_plan *plan);
+void              ssld_workers_release(struct ssld_plan *plan);
+struct ssld_plan *ssld_worker(struct ssld_plan *plan, int32_t worker);
+/* Sum what the workers have of a segment's parameters' diffs; this is `worker`'s share of the work. */
+void              ssld_workers_join_diffs(struct ssld_plan *plan, const struct segment *segment, int32_t worker);
+
+/* Threads in a primitive: all, or one if there are several workers. */
+static inline int32_t plan_primitive_threads(const struct ssld_plan *plan)
+{
+    return plan->worker_count > 1 ? 1 : plan->options.threads;
+}
 
 /* -- Making a plan, in this order ----------------------------------------------------------------------------------- */
 
@@ -290,6 +323,7 @@ struct thread_settings {
 
 struct thread_settings ssld_threads_enter(int32_t threads); /* returns what ssld_threads_leave() takes */
 void                   ssld_threads_leave(struct thread_settings before);
+int32_t                ssld_thread_number(void); /* of the calling thread in its team */
 int32_t                ssld_threads_granted(int32_t threads); /* how many of them OpenMP gives */
 ssld_status            ssld_threads_check(ssld_context *context); /* SSLD_UNSUPPORTED where it would give one */
 

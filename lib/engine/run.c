@@ -50,11 +50,12 @@ static ssld_status check_count(struct ssld_plan *plan, int32_t count)
 static void enter_chunk(struct ssld_plan *plan, const struct segment *segment, int32_t chunk)
 {
     int32_t values = 2 * plan->graph->value_count;
+    size_t own = (size_t)plan->worker * plan->chunk_arena_bytes;
     plan->chunk = chunk;
     plan->chunk_first = (int64_t)chunk * segment->images;
     for (int32_t i = 0; i < segment->place_count; i++) {
         const struct place *place = &plan->places[segment->first_place + i];
-        char *at = place->base + place->stride * (size_t)plan->chunk_first;
+        char *at = place->base + (place->stride ? place->stride * (size_t)plan->chunk_first : own);
         if (place->id >= values)
             plan->steps[place->id - values].workspace = at;
         else if (place->id % 2)
@@ -152,43 +153,120 @@ static ssld_status run_profiled(struct ssld_plan *plan, struct action *action)
     return status;
 }
 
-static void end_segment(struct ssld_plan *plan, const struct segment *segment)
+/* What a worker runs: its share of these segments' chunks. */
+struct work {
+    int32_t  first, end; /* segments */
+    int32_t  count;      /* images; chunks without any are left out */
+    uint64_t step;
+    bool     add;        /* to the diffs of parameters that are there */
+};
+
+/* What all chunks share, and what follows when all are done, is divided among the workers by step. */
+static ssld_status begin_segment(struct ssld_plan *plan, const struct segment *segment, int32_t worker)
 {
-    for (int32_t i = segment->first; i < segment->first + segment->count; i++) {
+    ssld_status status = SSLD_OK;
+    for (int32_t i = segment->first + worker; !status && i < segment->first + segment->count; i += plan->worker_count) {
+        const struct action *action = &plan->actions[i];
+        struct step *step = &plan->steps[action->step];
+        bool backward = action->kind == ACTION_BACKWARD;
+        if (step->op->begin && (backward || action->kind == ACTION_FORWARD))
+            status = step->op->begin(plan, step, backward);
+    }
+    return status;
+}
+
+static void end_segment(struct ssld_plan *plan, const struct segment *segment, int32_t worker)
+{
+    for (int32_t i = segment->first + worker; i < segment->first + segment->count; i += plan->worker_count) {
         struct step *step = &plan->steps[plan->actions[i].step];
         if (plan->actions[i].kind == ACTION_OBSERVE)
             step->op->observed(plan, step);
         else if (plan->actions[i].kind == ACTION_OBSERVE_DIFF)
             step->op->diff_observed(plan, step);
     }
+    if (plan->worker_count > 1)
+        ssld_workers_join_diffs(plan, segment, worker);
 }
 
-/* `look`, if given, sees every action's result. */
-static ssld_status run_segments(struct ssld_plan *plan, int32_t first, int32_t end, bool add,
-                                bool (*look)(struct ssld_plan *plan, const struct action *action))
+static ssld_status run_chunk(struct ssld_plan *plan, const struct segment *segment)
 {
     ssld_status status = SSLD_OK;
-    struct thread_settings before = ssld_threads_enter(plan->options.threads);
-    for (int32_t s = first; !status && s < end; s++) {
-        const struct segment *segment = &plan->segments[s];
-        set_images(plan, segment->images);
-        for (int32_t chunk = 0; !status && chunk < plan->options.batch / segment->images; chunk++) {
-            enter_chunk(plan, segment, chunk);
-            plan->fresh_diffs = chunk == 0 && !add;
-            for (int32_t i = segment->first; !status && i < segment->first + segment->count; i++) {
-                status = plan->profiled ? run_profiled(plan, &plan->actions[i]) : run_action(plan, &plan->actions[i]);
-                if (!status && look && look(plan, &plan->actions[i]))
-                    goto done;
-            }
-            if (!status)
-                status = ssld_check_cancelled(plan->context);
-        }
-        if (!status)
-            end_segment(plan, segment);
+    for (int32_t i = segment->first; !status && i < segment->first + segment->count; i++)
+        status = plan->profiled ? run_profiled(plan, &plan->actions[i]) : run_action(plan, &plan->actions[i]);
+    /* The application is asked on the thread that it called from. */
+    return status || plan->worker ? status : ssld_check_cancelled(plan->context);
+}
+
+/* The worker's chunks are neighbours, so that each reads and writes its own part of every tensor. */
+static ssld_status run_chunks(struct ssld_plan *plan, const struct segment *segment, const struct work *work)
+{
+    int32_t chunks = (work->count + segment->images - 1) / segment->images;
+    int32_t first = chunks * plan->worker / plan->worker_count, end = chunks * (plan->worker + 1) / plan->worker_count;
+    ssld_status status = SSLD_OK;
+    for (int32_t chunk = first; !status && chunk < end; chunk++) {
+        enter_chunk(plan, segment, chunk);
+        plan->first_chunk = chunk == first;
+        plan->fresh_diffs = plan->first_chunk && !(work->add && !plan->worker);
+        status = run_chunk(plan, segment);
     }
-done:
-    ssld_threads_leave(before);
     return status;
+}
+
+static void enter_work(struct ssld_plan *plan, const struct work *work)
+{
+    for (int32_t worker = 0; worker < plan->worker_count; worker++) {
+        struct ssld_plan *view = ssld_worker(plan, worker);
+        view->step = work->step;
+        view->status = SSLD_OK;
+    }
+}
+
+static ssld_status first_failure(struct ssld_plan *plan)
+{
+    ssld_status status = SSLD_OK;
+    for (int32_t worker = 0; !status && worker < plan->worker_count; worker++)
+        status = ssld_worker(plan, worker)->status;
+    return status;
+}
+
+/* One worker's way through the segments; all meet between a segment's beginning, its chunks and its end. */
+static void run_worker(struct ssld_plan *plan, struct ssld_plan *view, const struct work *work)
+{
+    for (int32_t s = work->first; s < work->end; s++) {
+        const struct segment *segment = &plan->segments[s];
+        view->status = begin_segment(view, segment, view->worker);
+#pragma omp barrier
+        if (first_failure(plan))
+            return;
+        set_images(view, segment->images);
+        ssld_status status = run_chunks(view, segment, work);
+#pragma omp barrier
+        view->status = status;
+#pragma omp barrier
+        if (first_failure(plan))
+            return;
+        end_segment(plan, segment, view->worker);
+#pragma omp barrier
+    }
+}
+
+static ssld_status run_segments(struct ssld_plan *plan, const struct work *work)
+{
+    struct thread_settings before = ssld_threads_enter(plan->options.threads);
+    enter_work(plan, work);
+    if (plan->worker_count == 1) {
+        run_worker(plan, plan, work);
+    } else {
+#pragma omp parallel
+        {
+            /* Whatever the host has set, a worker's operators start no threads of their own. */
+            struct thread_settings mine = ssld_threads_enter(1);
+            run_worker(plan, ssld_worker(plan, ssld_thread_number()), work);
+            ssld_threads_leave(mine);
+        }
+    }
+    ssld_threads_leave(before);
+    return first_failure(plan);
 }
 
 /* -- Forward and backward ----------------------------------------------------------------------------------------- */
@@ -218,11 +296,11 @@ ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32
         return status;
     double start = begin_timing(plan);
     plan->ready = false;
-    plan->step = step;
     struct thread_settings before = ssld_threads_enter(plan->options.threads);
     load_pixels(plan, pixels, count);
     ssld_threads_leave(before);
-    status = run_segments(plan, 0, plan->forward_segments, false, NULL);
+    struct work work = { .end = plan->forward_segments, .count = count, .step = step };
+    status = run_segments(plan, &work);
     if (!status) {
         plan->ready = true;
         *logits = float_logits(plan);
@@ -243,7 +321,9 @@ ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits,
     for (size_t i = 0; i < logits_of(plan); i++)
         element_store(plan->type, plan->diff_logits, (int64_t)i, diff_logits[i]);
     plan->ready = false; /* diffs may lie where activations were */
-    status = run_segments(plan, plan->forward_segments, plan->segment_count, add, NULL);
+    struct work work = { .first = plan->forward_segments, .end = plan->segment_count, .count = plan->options.batch,
+                         .step = plan->step, .add = add };
+    status = run_segments(plan, &work);
     end_timing(plan, start, &plan->backward_seconds);
     return status;
 }
@@ -260,29 +340,59 @@ static bool all_finite(int32_t type, const void *values, size_t count)
     return finite;
 }
 
-static bool dst_is_finite(struct ssld_plan *plan, int32_t step)
+static bool is_finite_after(struct ssld_plan *plan, const struct action *action)
 {
-    const struct tensor *dst = ssld_step_dst(plan, &plan->steps[step]);
-    return all_finite(dst->planes.type, dst->data, dst->bytes / element_size(dst->planes.type));
+    const struct tensor *dst = ssld_step_dst(plan, &plan->steps[action->step]);
+    return action->kind != ACTION_FORWARD ||
+           all_finite(dst->planes.type, dst->data, dst->bytes / element_size(dst->planes.type));
 }
 
-static bool is_not_finite(struct ssld_plan *plan, const struct action *action)
+/* The first action of the segment, in any chunk, whose output is not finite: its step, or -1. */
+static ssld_status look_at_chunks(struct ssld_plan *view, const struct segment *segment, int32_t *suspect)
 {
-    plan->suspect = action->step;
-    return action->kind == ACTION_FORWARD && !dst_is_finite(plan, action->step);
+    int32_t chunks = view->options.batch / segment->images;
+    int32_t first = chunks * view->worker / view->worker_count, end = chunks * (view->worker + 1) / view->worker_count;
+    ssld_status status = SSLD_OK;
+    set_images(view, segment->images);
+    for (int32_t chunk = first; !status && *suspect < 0 && chunk < end; chunk++) {
+        enter_chunk(view, segment, chunk);
+        view->first_chunk = chunk == first;
+        for (int32_t i = segment->first; !status && *suspect < 0 && i < segment->first + segment->count; i++) {
+            status = run_action(view, &view->actions[i]);
+            if (!status && !is_finite_after(view, &view->actions[i]))
+                *suspect = view->actions[i].step;
+        }
+    }
+    return status;
+}
+
+/* One worker after the other: who looks for a fault is in no hurry. */
+static ssld_status look_at_segment(struct ssld_plan *plan, const struct segment *segment, int32_t *suspect)
+{
+    ssld_status status = SSLD_OK;
+    for (int32_t worker = 0; !status && worker < plan->worker_count; worker++)
+        status = begin_segment(plan, segment, worker);
+    for (int32_t worker = 0; !status && *suspect < 0 && worker < plan->worker_count; worker++)
+        status = look_at_chunks(ssld_worker(plan, worker), segment, suspect);
+    for (int32_t worker = 0; !status && *suspect < 0 && worker < plan->worker_count; worker++)
+        end_segment(plan, segment, worker);
+    return status;
 }
 
 const char *ssld_plan_first_non_finite(struct ssld_plan *plan)
 {
     const struct tensor *input = &plan->tensors[plan->graph->input];
     size_t pixels = input->image_bytes / element_size(input->planes.type) * (size_t)plan->options.batch;
+    int32_t suspect = -1;
+    ssld_status status = SSLD_OK;
     if (!all_finite(input->planes.type, plan->pixels, pixels))
         return "the pixels";
     plan->ready = false;
-    plan->suspect = -1;
-    if (run_segments(plan, 0, plan->forward_segments, false, is_not_finite) || plan->suspect < 0)
-        return NULL;
-    return dst_is_finite(plan, plan->suspect) ? NULL : plan->steps[plan->suspect].node->name;
+    struct thread_settings before = ssld_threads_enter(plan_primitive_threads(plan));
+    for (int32_t s = 0; !status && suspect < 0 && s < plan->forward_segments; s++)
+        status = look_at_segment(plan, &plan->segments[s], &suspect);
+    ssld_threads_leave(before);
+    return status || suspect < 0 ? NULL : plan->steps[suspect].node->name;
 }
 
 bool ssld_plan_is_bf16(const struct ssld_plan *plan)

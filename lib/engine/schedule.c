@@ -280,18 +280,20 @@ static void schedule_backward(struct builder *b)
 
 /* -- Chunks ------------------------------------------------------------------------------------------------------- */
 
-/* What a segment may touch in one chunk: a part of the last-level cache, which others use too. */
+/* What a segment may touch in one chunk: four times the cache that a core has to itself, so that most of it stays there and
+ * all of it in a fair share of the last-level cache. The last level's own size says little: it may be shared with others
+ * (a virtual machine's neighbours), and the C library's answer may be that of all sockets together. */
 static size_t cache_budget(const struct ssld_plan *plan)
 {
     long cache = -1;
     if (plan->options.cache_bytes)
-        return plan->options.cache_bytes;
-#ifdef _SC_LEVEL3_CACHE_SIZE
-    cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+        return plan->options.cache_bytes / (size_t)plan->worker_count;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
 #endif
     if (cache <= 0)
-        cache = 8 << 20;
-    return (size_t)cache / 3;
+        cache = 1 << 20;
+    return 4 * (size_t)cache * (size_t)(plan->options.threads / plan->worker_count);
 }
 
 /* Bytes of one image behind an id, and of the parameters that a step reads. */
@@ -315,11 +317,11 @@ static size_t parameter_bytes(const struct ssld_plan *plan, int32_t step)
 }
 
 /* The largest divisor of the batch whose chunk stays in cache; more where weights, which every chunk reads again, are more
- * than the images. */
-static int32_t choose_images(int32_t batch, size_t budget, size_t images, size_t parameters)
+ * than the images. At most `most`, so that every worker has a chunk. */
+static int32_t choose_images(int32_t batch, int32_t most, size_t budget, size_t images, size_t parameters)
 {
     int32_t chosen = 1;
-    for (int32_t m = 1; m <= batch; m++)
+    for (int32_t m = 1; m <= most; m++)
         if (batch % m == 0 && ((size_t)m * images <= budget || (size_t)chosen * images < parameters))
             chosen = m;
     return chosen;
@@ -343,9 +345,10 @@ static void choose_chunks(struct builder *b, int32_t *seen)
         }
         for (int32_t a = segment->first; a < segment->first + segment->count; a++)
             parameters += parameter_bytes(plan, plan->actions[a].step);
-        segment->images = plan->options.mode == SSLD_PLAN_EVAL
+        segment->images = plan->options.mode == SSLD_PLAN_EVAL && plan->worker_count == 1
                               ? plan->options.batch
-                              : choose_images(plan->options.batch, budget, images, parameters);
+                              : choose_images(plan->options.batch, plan->options.batch / plan->worker_count, budget, images,
+                                              parameters);
     }
 }
 

@@ -50,6 +50,15 @@ int32_t ssld_threads_granted(int32_t threads)
     return granted;
 }
 
+int32_t ssld_thread_number(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
+
 ssld_status ssld_threads_check(ssld_context *context)
 {
 #ifdef _OPENMP

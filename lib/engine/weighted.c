@@ -99,13 +99,13 @@ ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct st
 
 /* -- Binding ------------------------------------------------------------------------------------------------------ */
 
-static ssld_status bind_reorder(struct ssld_plan *plan, struct call *reorder, void *from, void *to)
+static ssld_status bind_reorder(struct ssld_plan *plan, struct call *reorder, struct operand from, struct operand to)
 {
     if (!reorder->primitive.primitive)
         return SSLD_OK;
-    ssld_status status = ssld_call_bind(plan, reorder, DNNL_ARG_FROM, dnnl_query_src_md, 0, ssld_operand_at(from));
+    ssld_status status = ssld_call_bind(plan, reorder, DNNL_ARG_FROM, dnnl_query_src_md, 0, from);
     if (!status)
-        status = ssld_call_bind(plan, reorder, DNNL_ARG_TO, dnnl_query_dst_md, 0, ssld_operand_at(to));
+        status = ssld_call_bind(plan, reorder, DNNL_ARG_TO, dnnl_query_dst_md, 0, to);
     if (!status)
         status = ssld_call_bind_scratchpad(plan, reorder);
     return status;
@@ -141,25 +141,36 @@ static ssld_status bind_backward_data(struct ssld_plan *plan, const struct step 
     return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
+static struct operand reordered_diff(const struct ssld_plan *plan)
+{
+    return ssld_operand_of_worker(plan, plan->reordered_diff, plan->reordered_diff_bytes);
+}
+
+static struct operand diff_part(const struct ssld_plan *plan)
+{
+    return ssld_operand_of_worker(plan, plan->diff_part, plan->diff_part_bytes);
+}
+
 static ssld_status bind_backward_weights(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
 {
     struct call *call = &calls->backward_weights;
     if (!call->primitive.primitive)
         return SSLD_OK;
-    void *diff = calls->reorder_diff.primitive.primitive ? plan->reordered_diff : plan->diff_part;
+    struct operand diff = calls->reorder_diff.primitive.primitive ? reordered_diff(plan) : diff_part(plan);
     struct operand src = ssld_operand_src(plan, step, true, 0), diff_dst = ssld_operand_diff_dst(plan, step);
     if (calls->widened_src) {
-        src = ssld_operand_at(plan->widened);
-        diff_dst = ssld_operand_at(plan->widened + (size_t)calls->widened_src * sizeof(float));
+        src = ssld_operand_of_worker(plan, plan->widened, plan->widened_bytes);
+        diff_dst = src;
+        diff_dst.base += (size_t)calls->widened_src * sizeof(float);
     }
     ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, src);
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, diff_dst);
     if (!status)
-        status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md, 0, ssld_operand_at(diff));
+        status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_WEIGHTS, dnnl_query_diff_weights_md, 0, diff);
     if (!status && ssld_step_parameter(plan, step, 2))
         status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_BIAS, dnnl_query_diff_weights_md, 1,
-                                ssld_operand_at(plan->bias_part));
+                                ssld_operand_of_worker(plan, plan->bias_part, plan->bias_part_bytes));
     return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
@@ -179,11 +190,11 @@ ssld_status ssld_weighted_bind(struct ssld_plan *plan, const struct step *step, 
     if (!status)
         status = bind_backward_weights(plan, step, calls);
     if (!status)
-        status = bind_reorder(plan, &calls->reorder_forward, kept, forward);
+        status = bind_reorder(plan, &calls->reorder_forward, ssld_operand_at(kept), ssld_operand_at(forward));
     if (!status)
-        status = bind_reorder(plan, &calls->reorder_weights, kept, backward);
+        status = bind_reorder(plan, &calls->reorder_weights, ssld_operand_at(kept), ssld_operand_at(backward));
     if (!status)
-        status = bind_reorder(plan, &calls->reorder_diff, plan->reordered_diff, plan->diff_part);
+        status = bind_reorder(plan, &calls->reorder_diff, reordered_diff(plan), diff_part(plan));
     return status;
 }
 
@@ -225,13 +236,20 @@ static void give_part(const struct ssld_plan *plan, struct ssld_parameter *param
         diff[i] = fresh ? part[i] : diff[i] + part[i];
 }
 
+ssld_status ssld_weighted_begin(struct ssld_plan *plan, const struct step *step, struct weighted *calls, bool backward)
+{
+    if (backward)
+        return run_if_made(plan, step, &calls->reorder_weights, "reorder of weights");
+    if (calls->forward_made)
+        return SSLD_OK;
+    ssld_status status = run_if_made(plan, step, &calls->reorder_forward, "reorder of weights");
+    calls->forward_made = !status && plan->options.mode == SSLD_PLAN_EVAL;
+    return status;
+}
+
 ssld_status ssld_weighted_forward(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
 {
-    ssld_status status = SSLD_OK;
-    if (plan->chunk == 0 && !calls->forward_made)
-        status = run_if_made(plan, step, &calls->reorder_forward, "reorder of weights");
-    calls->forward_made = !status && plan->options.mode == SSLD_PLAN_EVAL;
-    return status ? status : ssld_call_run(plan, step, &calls->forward, "forward");
+    return ssld_call_run(plan, step, &calls->forward, "forward");
 }
 
 ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
@@ -249,8 +267,6 @@ ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *st
         if (!status && bias)
             give_part(plan, bias, (size_t)bias->elements, plan->bias_part);
     }
-    if (!status && plan->chunk == 0)
-        status = run_if_made(plan, step, &calls->reorder_weights, "reorder of weights");
     if (!status)
         status = run_if_made(plan, step, &calls->backward_data, "backward data");
     return status;

@@ -44,6 +44,7 @@ ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct st
 
 /* Inputs of the step: 0 src, 1 weights, 2 bias (may be left out). */
 ssld_status ssld_weighted_bind(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
+ssld_status ssld_weighted_begin(struct ssld_plan *plan, const struct step *step, struct weighted *calls, bool backward);
 ssld_status ssld_weighted_forward(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
 ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
 void        ssld_weighted_release(struct ssld_plan *plan, struct weighted *calls);
