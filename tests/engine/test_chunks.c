@@ -50,13 +50,18 @@ static void gather(struct ssld_plan *plan, const float *logits, struct result *r
     }
 }
 
+struct variant {
+    size_t  cache_bytes;
+    int32_t precision, threads;
+};
+
 /* One step; the second backward adds to the first if asked. SSLD_UNSUPPORTED: this CPU has no bfloat16. */
-static ssld_status run(ssld_context *context, const struct ssld_graph *graph, size_t cache_bytes, int32_t precision,
-                       bool twice, struct result *result)
+static ssld_status run(ssld_context *context, const struct ssld_graph *graph, struct variant variant, bool twice,
+                       struct result *result)
 {
     struct ssld_plan *plan = NULL;
-    struct ssld_plan_options options = { .mode = SSLD_PLAN_TRAIN, .batch = BATCH, .threads = 2, .seed = 5,
-                                         .precision = precision, .cache_bytes = cache_bytes };
+    struct ssld_plan_options options = { .mode = SSLD_PLAN_TRAIN, .batch = BATCH, .threads = variant.threads, .seed = 5,
+                                         .precision = variant.precision, .cache_bytes = variant.cache_bytes };
     float *pixels = net_pixels(graph, BATCH), diff_logits[BATCH * CLASSES];
     const float *logits = NULL;
     for (int i = 0; i < BATCH * CLASSES; i++)
@@ -91,9 +96,9 @@ TEST(chunks_of_any_size_give_the_same_gradients)
     for (size_t i = 0; i < NAMES; i++) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result whole, single, usual;
-        CHECK_OK(context, run(context, graph, (size_t)1 << 40, SSLD_PRECISION_F32, false, &whole));
-        CHECK_OK(context, run(context, graph, 1, SSLD_PRECISION_F32, false, &single));
-        CHECK_OK(context, run(context, graph, 0, SSLD_PRECISION_F32, false, &usual));
+        CHECK_OK(context, run(context, graph, (struct variant){ (size_t)1 << 40, SSLD_PRECISION_F32, 2 }, false, &whole));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, false, &single));
+        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, 2 }, false, &usual));
         double of_single = distance(single.values, whole.values, whole.count, 1);
         double of_usual = distance(usual.values, whole.values, whole.count, 1);
         CHECK(of_single < 1e-4 && of_usual < 1e-4, "%s: chunks of one image differ by %g, the usual ones by %g", names[i],
@@ -123,14 +128,14 @@ TEST(bf16_stays_close_to_f32)
     for (size_t i = 0; i < NAMES; i++) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result exact, rounded;
-        ssld_status status = run(context, graph, 1, SSLD_PRECISION_BF16, false, &rounded);
+        ssld_status status = run(context, graph, (struct variant){ 1, SSLD_PRECISION_BF16, 2 }, false, &rounded);
         if (status == SSLD_UNSUPPORTED) {
             ssld_graph_destroy(graph);
             ssld_context_destroy(context);
             SKIP("this CPU has no AVX-512");
         }
         CHECK_OK(context, status);
-        CHECK_OK(context, run(context, graph, 1, SSLD_PRECISION_F32, false, &exact));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, false, &exact));
         double of_logits = distance(rounded.values, exact.values, exact.logits, 1);
         double of_all = distance(rounded.values, exact.values, exact.count, 1);
         double lengths = norm_of(rounded.values, exact.count) / norm_of(exact.values, exact.count);
@@ -149,8 +154,8 @@ TEST(gradients_add_up)
     for (size_t i = 0; i < NAMES; i++) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result once, twice;
-        CHECK_OK(context, run(context, graph, 1, SSLD_PRECISION_F32, false, &once));
-        CHECK_OK(context, run(context, graph, 1, SSLD_PRECISION_F32, true, &twice));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, false, &once));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, true, &twice));
         double difference = distance(twice.values + twice.logits, once.values + once.logits, once.count - once.logits, 2);
         CHECK(difference < 1e-6, "%s: the sum of two equal gradients differs from twice one by %g", names[i], difference);
         free(once.values);
@@ -200,5 +205,70 @@ TEST(the_first_layer_that_is_not_finite_is_named)
     ssld_context_destroy(context);
 }
 
-TEST_MAIN(TEST_ROW(chunks_of_any_size_give_the_same_gradients), TEST_ROW(bf16_stays_close_to_f32), TEST_ROW(gradients_add_up),
-          TEST_ROW(the_first_layer_that_is_not_finite_is_named))
+/* Threads with chunks of their own (those that divide the batch) and threads that share each operator (3, 6). */
+TEST(any_number_of_threads_gives_the_same_gradients)
+{
+    static const int32_t threads[] = { 2, 3, 4, 6 };
+    ssld_context *context = test_context();
+    for (size_t i = 0; i < NAMES; i += 2) {
+        struct ssld_graph *graph = zoo(context, names[i]);
+        struct result one;
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 1 }, false, &one));
+        for (size_t k = 0; k < sizeof threads / sizeof threads[0]; k++) {
+            struct result several;
+            CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, threads[k] }, false, &several));
+            double difference = distance(several.values, one.values, one.count, 1);
+            CHECK(difference < 1e-4, "%s: %d threads differ by %g", names[i], threads[k], difference);
+            free(several.values);
+        }
+        free(one.values);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+TEST(the_same_number_of_threads_gives_the_same_bits)
+{
+    ssld_context *context = test_context();
+    struct ssld_graph *graph = zoo(context, "MobileNetV3_small_x0_35");
+    for (int32_t threads = 1; threads <= 4; threads++) {
+        struct result first, second;
+        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads }, true, &first));
+        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads }, true, &second));
+        CHECK(!memcmp(first.values, second.values, first.count * sizeof(float)), "%d threads: two runs differ", threads);
+        free(first.values);
+        free(second.values);
+    }
+    ssld_graph_destroy(graph);
+    ssld_context_destroy(context);
+}
+
+/* Chunks without images are left out, and nothing of an earlier batch shows. */
+TEST(an_inference_plan_takes_fewer_images)
+{
+    ssld_context *context = test_context();
+    struct ssld_graph *graph = zoo(context, "MobileNetV3_small_x0_35");
+    float *pixels = net_pixels(graph, BATCH), whole[BATCH * CLASSES];
+    for (int32_t threads = 1; threads <= 3; threads++) {
+        struct ssld_plan *plan = NULL;
+        struct ssld_plan_options options = { .mode = SSLD_PLAN_EVAL, .batch = BATCH, .threads = threads, .cache_bytes = 1 };
+        const float *logits = NULL;
+        CHECK_OK(context, ssld_plan_create(context, graph, &options, &plan));
+        CHECK_OK(context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
+        memcpy(whole, logits, sizeof whole);
+        for (int32_t count = 1; count < BATCH; count += 3) {
+            size_t last = (size_t)(BATCH - count) * (size_t)ssld_value_elements(&graph->values[graph->input]);
+            CHECK_OK(context, ssld_plan_forward(plan, pixels + last, count, 0, &logits));
+            double difference = distance(logits, whole + (BATCH - count) * CLASSES, (size_t)count * CLASSES, 1);
+            CHECK(difference < 1e-6, "%d threads, %d images: logits differ by %g", threads, count, difference);
+        }
+        ssld_plan_destroy(plan);
+    }
+    free(pixels);
+    ssld_graph_destroy(graph);
+    ssld_context_destroy(context);
+}
+
+TEST_MAIN(TEST_ROW(any_number_of_threads_gives_the_same_gradients), TEST_ROW(the_same_number_of_threads_gives_the_same_bits),
+          TEST_ROW(an_inference_plan_takes_fewer_images), TEST_ROW(chunks_of_any_size_give_the_same_gradients),
+          TEST_ROW(bf16_stays_close_to_f32), TEST_ROW(gradients_add_up), TEST_ROW(the_first_layer_that_is_not_finite_is_named))
