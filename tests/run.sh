@@ -16,7 +16,8 @@ options=${SSLD_TEST_OPTIONS:-}
 
 to_build="gcc g++ meson ninja-build pkg-config libdnnl-dev libjpeg62-turbo-dev libpng-dev libzstd-dev libprotobuf-c-dev
     protobuf-c-compiler libxxhash-dev zlib1g-dev"
-to_test="python3 python3-numpy python3-pil python3-pip python3-setuptools python3-wheel zstd dataset-fashion-mnist"
+to_test="python3 python3-numpy python3-pil python3-pip python3-setuptools python3-wheel zstd dataset-fashion-mnist
+    libonnx-testdata"
 [ "${SSLD_TEST_TORCH:-0}" = 1 ] && to_test="$to_test python3-torch"
 
 # What went wrong before any test could run counts as one failure.

@@ -1,90 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* bench.c - `ssld bench student`: how long a training step takes, on what, and how near that is to the limit.
- *
- * Pixels and soft labels are made up, so that nothing but the student is measured: no decoding, no store. The order is
- * creation, warm-up, timed steps, profiled steps (whose clock readings are not in the timed ones), peak memory, and last the
- * bare primitives, which need memory of their own. */
+/* bench.c - made-up pixels, profiles and their table, for `ssld bench student` and `ssld bench teacher`. */
+#include "bench.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
-#include "measure.h"
-#include "program.h"
-#include "progress.h"
-
-#define WARMUP_STEPS 3 /* the first one touches memory, the second one fills what it left */
-#define MOST_ENTRIES 256
-#define LEARNING_RATE 0.001f /* made-up labels teach nothing: far from where numbers grow */
-
-struct bench_values {
-    const char *model;
-    int32_t batch, size, classes, variant, precision, threads, steps, repeats, accumulate;
-    bool json;
-};
-
-struct bench {
-    struct program            *program;
-    const struct bench_values *values;
-    ssld_model_info            info;
-    char                       name[256]; /* the model's */
-    ssld_student              *student;
-    ssld_batch                *batch;
-    ssld_labels               *labels;
-    float                     *pixels, *logits;
-    struct timings             steps; /* milliseconds */
-    ssld_profile_entry         entries[MOST_ENTRIES];
-    int32_t                    entry_count;
-    double                     create_ms, profiled_ms, primitives_ms, peak_mb;
-};
-
-/* -- Making ------------------------------------------------------------------------------------------------------- */
-
-static ssld_status make_model(struct bench *bench, ssld_model **model)
-{
-    const struct bench_values *values = bench->values;
-    if (is_model_file(values->model)) {
-        ssld_model_load_options options;
-        ssld_model_load_options_init(&options, sizeof options);
-        options.height = values->size;
-        return ssld_model_load(bench->program->context, values->model, &options, model);
-    }
-    ssld_model_options options;
-    ssld_model_options_init(&options, sizeof options);
-    options.classes = values->classes;
-    options.height = values->size;
-    options.variant = values->variant;
-    return ssld_model_create(bench->program->context, values->model, &options, model);
-}
-
-/* The student, and how long it took to make it of a model. */
-static ssld_status make_student(struct bench *bench)
-{
-    const struct bench_values *values = bench->values;
-    ssld_student_options options;
-    ssld_model *model = NULL;
-    ssld_status status = make_model(bench, &model);
-    if (status)
-        return status;
-    ssld_student_options_init(&options, sizeof options);
-    options.batch = values->batch;
-    options.learning_rate = LEARNING_RATE;
-    options.precision = precision_of(values->precision);
-    options.accumulate = values->accumulate;
-    bench->info.struct_size = sizeof bench->info;
-    status = ssld_model_get_info(model, &bench->info);
-    double before = seconds_now();
-    if (!status)
-        status = ssld_student_create(bench->program->context, model, &options, &bench->student);
-    bench->create_ms = 1e3 * (seconds_now() - before);
-    snprintf(bench->name, sizeof bench->name, "%s", ssld_model_name(model));
-    ssld_model_destroy(model);
-    return status;
-}
-
-/* Numbers in -1 to 1 from the library's own random words. */
-static void fill(float *values, size_t count, uint32_t key)
+void fill(float *values, size_t count, uint32_t key)
 {
     for (size_t i = 0; i < count; i += 4) {
         uint32_t counter[4] = { (uint32_t)i, (uint32_t)((uint64_t)i >> 32), 0, 0 }, keys[2] = { key, 0 }, words[4];
@@ -94,49 +17,28 @@ static void fill(float *values, size_t count, uint32_t key)
     }
 }
 
-static ssld_status make_batch(struct bench *bench)
+ssld_status make_batch(struct program *program, const ssld_model_info *info, int32_t count, float **pixels, ssld_batch **batch)
 {
-    const ssld_model_info *info = &bench->info;
-    ssld_context *context = bench->program->context;
-    int32_t batch = bench->values->batch, shape[3] = { info->channels, info->height, info->width };
-    size_t pixels = (size_t)batch * (size_t)shape[0] * (size_t)shape[1] * (size_t)shape[2];
-    size_t logits = (size_t)batch * (size_t)info->classes;
-    bench->pixels = malloc(pixels * sizeof(float));
-    bench->logits = malloc(logits * sizeof(float));
-    if (!bench->pixels || !bench->logits)
+    int32_t shape[3] = { info->channels, info->height, info->width };
+    size_t values = (size_t)count * (size_t)shape[0] * (size_t)shape[1] * (size_t)shape[2];
+    *pixels = malloc(values * sizeof(float));
+    if (!*pixels)
         return SSLD_OUT_OF_MEMORY;
-    fill(bench->pixels, pixels, 1);
-    fill(bench->logits, logits, 2);
-    ssld_status status = ssld_batch_create(context, &bench->batch);
-    if (!status)
-        status = ssld_batch_wrap(bench->batch, batch, shape, bench->pixels, NULL, NULL, NULL);
-    if (!status)
-        status = ssld_labels_create(context, batch, info->classes, &bench->labels);
-    return status ? status : ssld_labels_wrap_logits(bench->labels, batch, bench->logits);
+    fill(*pixels, values, 1);
+    ssld_status status = ssld_batch_create(program->context, batch);
+    return status ? status : ssld_batch_wrap(*batch, count, shape, *pixels, NULL, NULL, NULL);
 }
 
-static void release(struct bench *bench)
-{
-    ssld_labels_destroy(bench->labels);
-    ssld_batch_destroy(bench->batch);
-    ssld_student_destroy(bench->student);
-    timings_free(&bench->steps);
-    free(bench->pixels);
-    free(bench->logits);
-}
+/* -- Profiles ----------------------------------------------------------------------------------------------------- */
 
-/* -- Measuring ---------------------------------------------------------------------------------------------------- */
-
-static ssld_status run_steps(struct bench *bench, int32_t count, struct timings *timings)
+ssld_profile_entry *profile_add(struct profile *profile)
 {
-    ssld_status status = SSLD_OK;
-    for (int32_t i = 0; !status && i < count; i++) {
-        double before = seconds_now();
-        status = ssld_student_step(bench->student, bench->batch, bench->labels, NULL);
-        if (!status && timings)
-            timings_add(timings, 1e3 * (seconds_now() - before));
-    }
-    return status;
+    if (profile->count == MOST_ENTRIES)
+        return NULL;
+    ssld_profile_entry *entry = &profile->entries[profile->count++];
+    memset(entry, 0, sizeof *entry);
+    entry->struct_size = sizeof *entry;
+    return entry;
 }
 
 static int longest_first(const void *a, const void *b)
@@ -145,88 +47,26 @@ static int longest_first(const void *a, const void *b)
     return (left < right) - (left > right);
 }
 
-static ssld_status profile(struct bench *bench, int32_t steps)
+void profile_sort(struct profile *profile)
 {
-    ssld_student_profile_begin(bench->student);
-    double before = seconds_now();
-    ssld_status status = run_steps(bench, steps, NULL);
-    bench->profiled_ms = (1e3 * (seconds_now() - before)) / steps;
-    int32_t count = ssld_student_profile_count(bench->student);
-    for (int32_t i = 0; !status && i < count && i < MOST_ENTRIES; i++) {
-        bench->entries[i].struct_size = sizeof bench->entries[i];
-        status = ssld_student_profile_entry(bench->student, i, &bench->entries[i]);
-        bench->entry_count = i + 1;
-    }
-    ssld_student_profile_end(bench->student);
-    qsort(bench->entries, (size_t)bench->entry_count, sizeof *bench->entries, longest_first);
-    return status;
+    qsort(profile->entries, (size_t)profile->count, sizeof *profile->entries, longest_first);
 }
 
-static double peak_mb(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_maxrss * 1024 / 1e6;
-}
-
-static ssld_status measure(struct bench *bench)
-{
-    int32_t steps = bench->values->steps, profiled = steps / 4 < 2 ? 2 : steps / 4;
-    ssld_status status = run_steps(bench, WARMUP_STEPS, NULL);
-    if (!status)
-        status = run_steps(bench, steps, &bench->steps);
-    if (!status)
-        status = profile(bench, profiled);
-    bench->peak_mb = peak_mb();
-    if (!status)
-        status = ssld_student_measure_primitives(bench->student, bench->values->repeats, &bench->primitives_ms);
-    return status;
-}
-
-/* -- Telling ------------------------------------------------------------------------------------------------------ */
-
-static double fastest(const struct timings *timings)
-{
-    double least = timings->count ? timings->values[0] : 0;
-    for (size_t i = 1; i < timings->count; i++)
-        least = timings->values[i] < least ? timings->values[i] : least;
-    return least;
-}
-
-/* Milliseconds of all entries of a stage; SSLD_STAGE_x, or -1 for all. */
-static double stage_ms(const struct bench *bench, int32_t stage)
+double profile_ms(const struct profile *profile, int32_t stage)
 {
     double sum = 0;
-    for (int32_t i = 0; i < bench->entry_count; i++)
-        if (stage < 0 || bench->entries[i].stage == stage)
-            sum += bench->entries[i].milliseconds;
+    for (int32_t i = 0; i < profile->count; i++)
+        if (stage < 0 || profile->entries[i].stage == stage)
+            sum += profile->entries[i].milliseconds;
     return sum;
 }
 
-static double gflop(const struct bench *bench)
+double profile_gflop(const struct profile *profile)
 {
     double sum = 0;
-    for (int32_t i = 0; i < bench->entry_count; i++)
-        sum += bench->entries[i].gflop;
+    for (int32_t i = 0; i < profile->count; i++)
+        sum += profile->entries[i].gflop;
     return sum;
-}
-
-/* What both forms of the answer say. */
-struct figures {
-    double      step_ms, fastest_ms, images_per_s, ratio, gflop_per_s;
-    const char *precision;
-    char        isa[64];
-};
-
-static struct figures figures_of(const struct bench *bench)
-{
-    struct figures f = { .step_ms = timings_median(&bench->steps, 0), .fastest_ms = fastest(&bench->steps) };
-    f.images_per_s = f.step_ms > 0 ? 1e3 * bench->values->batch / f.step_ms : 0;
-    f.ratio = bench->primitives_ms > 0 ? f.step_ms / bench->primitives_ms : 0;
-    f.gflop_per_s = f.step_ms > 0 ? 1e3 * gflop(bench) / f.step_ms : 0;
-    f.precision = ssld_student_precision(bench->student) == SSLD_PRECISION_BF16 ? "bf16" : "f32";
-    ssld_isa(f.isa, sizeof f.isa);
-    return f;
 }
 
 static const char *stage_name(int32_t stage)
@@ -242,114 +82,39 @@ static void print_rate(double amount, double ms)
         printf(" %8s", "-");
 }
 
-static void print_breakdown(const struct bench *bench)
+void profile_print(const struct profile *profile, const char *run)
 {
-    printf("\nwhere the time goes (%.1f ms a step while it is watched)\n\n"
-           "%-18s %-16s %-8s %7s %9s %6s %8s %8s\n", bench->profiled_ms, "operator", "direction", "stage", "calls", "ms", "%",
-           "GFLOP/s", "GB/s");
-    for (int32_t i = 0; i < bench->entry_count; i++) {
-        const ssld_profile_entry *entry = &bench->entries[i];
-        printf("%-18s %-16s %-8s %7" PRId64 " %9.3f %6.1f", entry->name, entry->direction, stage_name(entry->stage), entry->calls,
-               entry->milliseconds, 100 * entry->milliseconds / bench->profiled_ms);
+    printf("\nwhere the time goes (%.1f ms %s while it is watched)\n\n"
+           "%-20s %-16s %-8s %7s %9s %6s %8s %8s\n", profile->milliseconds, run, "operator", "direction", "stage", "calls", "ms",
+           "%", "GFLOP/s", "GB/s");
+    for (int32_t i = 0; i < profile->count; i++) {
+        const ssld_profile_entry *entry = &profile->entries[i];
+        printf("%-20s %-16s %-8s %7" PRId64 " %9.3f %6.1f", entry->name, entry->direction, stage_name(entry->stage), entry->calls,
+               entry->milliseconds, 100 * entry->milliseconds / profile->milliseconds);
         print_rate(entry->gflop, entry->milliseconds);
         print_rate(1e-9 * (double)entry->bytes, entry->milliseconds);
         putchar('\n');
     }
 }
 
-static void print_lines(const struct bench *bench)
+/* -- Figures ------------------------------------------------------------------------------------------------------ */
+
+double peak_mb(void)
 {
-    const ssld_model_info *info = &bench->info;
-    struct figures f = figures_of(bench);
-    printf("student      %s, %d x %d x %d, %d classes\n", bench->name, info->channels, info->height, info->width, info->classes);
-    printf("step         batch %d, %s, %d threads, %s\n", bench->values->batch, f.precision,
-           ssld_context_threads(bench->program->context), f.isa);
-    printf("creation     %.0f ms\n", bench->create_ms);
-    printf("time         %.1f ms (median of %d; fastest %.1f), %.1f images/s, %.1f GFLOP/s\n", f.step_ms, bench->values->steps,
-           f.fastest_ms, f.images_per_s, f.gflop_per_s);
-    printf("stages       forward %.1f ms, backward %.1f ms, update %.1f ms\n", stage_ms(bench, SSLD_STAGE_FORWARD),
-           stage_ms(bench, SSLD_STAGE_BACKWARD), stage_ms(bench, SSLD_STAGE_UPDATE));
-    printf("primitives   %.1f ms for the bare convolutions and fully connected layers; a step takes %.2f times as long\n",
-           bench->primitives_ms, f.ratio);
-    printf("peak memory  %.0f MB\n", bench->peak_mb);
-    print_breakdown(bench);
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss * 1024 / 1e6;
 }
 
-static void print_json(const struct bench *bench)
+double timings_fastest(const struct timings *timings)
 {
-    const ssld_model_info *info = &bench->info;
-    struct figures f = figures_of(bench);
-    printf("{\"model\":");
-    print_json_text(stdout, bench->values->model);
-    printf(",\"batch\":%d,\"size\":%d,\"classes\":%d,\"precision\":\"%s\",\"threads\":%d,\"steps\":%d", bench->values->batch,
-           info->height, info->classes, f.precision, ssld_context_threads(bench->program->context), bench->values->steps);
-    printf(",\"create_ms\":%.6g,\"step_ms\":%.6g,\"step_ms_fastest\":%.6g,\"images_per_s\":%.6g", bench->create_ms, f.step_ms,
-           f.fastest_ms, f.images_per_s);
-    printf(",\"forward_ms\":%.6g,\"backward_ms\":%.6g,\"update_ms\":%.6g,\"gflop_per_s\":%.6g",
-           stage_ms(bench, SSLD_STAGE_FORWARD), stage_ms(bench, SSLD_STAGE_BACKWARD), stage_ms(bench, SSLD_STAGE_UPDATE),
-           f.gflop_per_s);
-    printf(",\"conv_primitives_ms\":%.6g,\"ratio\":%.6g,\"peak_rss_mb\":%.6g,\"isa\":\"%s\"}\n", bench->primitives_ms, f.ratio,
-           bench->peak_mb, f.isa);
+    double least = timings->count ? timings->values[0] : 0;
+    for (size_t i = 1; i < timings->count; i++)
+        least = timings->values[i] < least ? timings->values[i] : least;
+    return least;
 }
 
-/* -- The command -------------------------------------------------------------------------------------------------- */
-
-static int run(struct program *program, const void *given)
+const char *precision_name(int32_t precision)
 {
-    struct bench bench = { .program = program, .values = given };
-    if (bench.values->batch % bench.values->accumulate) {
-        program_complain("--accumulate must divide --batch: %d is not a multiple of %d", bench.values->batch,
-                         bench.values->accumulate);
-        return EXIT_USAGE;
-    }
-    if (!program_open(program, bench.values->threads, NULL))
-        return EXIT_WORK;
-    int code = 0;
-    ssld_status status = make_student(&bench);
-    if (!status)
-        status = make_batch(&bench);
-    if (!status)
-        status = measure(&bench);
-    if (status)
-        code = program_fail(program, status);
-    else if (bench.values->json)
-        print_json(&bench);
-    else
-        print_lines(&bench);
-    release(&bench);
-    return program_close(program, code);
+    return precision == SSLD_PRECISION_BF16 ? "bf16" : "f32";
 }
-
-#define AT(field) offsetof(struct bench_values, field)
-
-static const struct option options[] = {
-    { "MODEL", "MODEL", OPTION_TEXT, AT(model), .required = true,
-      .help = "a network's name, for example PPLCNet_x1_0, or an ONNX file" },
-    { "batch", "N", OPTION_INT, AT(batch), .initial = "32", .least = 1, .most = 65536, .help = "images of a step" },
-    { "size", "S", OPTION_INT, AT(size), .least = 1, .most = 4096,
-      .help = "height and width of the images; without it the network's own, mostly 224" },
-    { "classes", "C", OPTION_INT, AT(classes), .initial = "1000", .least = 2, .most = 1000000,
-      .help = "classes of a network that is built by name" },
-    { "variant", "V", OPTION_CHOICE, AT(variant), .initial = "standard", .choices = "standard|small",
-      .help = "standard: for images of about 224 pixels; small: for 28 to 64" },
-    { "precision", "P", OPTION_CHOICE, AT(precision), .initial = "f32", .choices = PRECISIONS, .help = PRECISION_HELP },
-    { "accumulate", "K", OPTION_INT, AT(accumulate), .initial = "1", .least = 1, .most = 65536,
-      .help = "work through the batch in K parts, in the memory of one" },
-    { "steps", "K", OPTION_INT, AT(steps), .initial = "20", .least = 1, .most = 1000000,
-      .help = "timed steps; three come before, a quarter as many after them are profiled" },
-    { "repeats", "N", OPTION_INT, AT(repeats), .initial = "5", .least = 1, .most = 100,
-      .help = "runs of each bare primitive" },
-    { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
-      .help = "compute threads; without it one for each core" },
-    { "json", NULL, OPTION_FLAG, AT(json), .help = "one line for programs" },
-    { .name = NULL }
-};
-
-const struct command bench_student_command = {
-    "bench student", "measure a student's training steps, and where their time goes",
-    "Trains on made-up pixels and labels: nothing but the steps is measured. Convolutions and fully\n"
-    "connected layers run alone afterwards, the whole batch at once: the sum of their times is what a\n"
-    "step would take if everything else were free.\n",
-    "  ssld bench student MobileNetV3_large_x1_0 --batch 32 --size 224 --precision bf16 --threads 2",
-    options, sizeof(struct bench_values), run
-};

@@ -6,9 +6,10 @@
 #include "program.h"
 
 struct eval_values {
-    const char *model, *data, *views, *log;
+    const char *data, *views, *log;
+    struct network_values model;
     uint64_t limit, view_seed;
-    int32_t batch, batch_norm, precision, threads;
+    int32_t batch, threads;
 };
 
 struct evaluation {
@@ -57,10 +58,12 @@ static ssld_status evaluate(struct evaluation *e)
 
 static void report(struct evaluation *e, double seconds)
 {
+    char name[256];
     struct log *log = &e->program->log;
     const struct quality *q = &e->quality;
     double labelled = (double)q->labelled, rate = (double)q->views / seconds, forward = timings_median(&e->forward_ms, 0);
-    printf("%s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %" PRIu64 " images; %.0f images/s", e->values->model,
+    printf("%s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %" PRIu64 " images; %.0f images/s",
+           network_name(&e->values->model, name, sizeof name),
            100 * (double)q->top1 / labelled, 100 * (double)q->top5 / labelled, q->loss / labelled, q->labelled, rate);
     if (forward > 0)
         printf(", forward %.2f ms for %d", forward, e->values->batch);
@@ -79,20 +82,19 @@ static void report(struct evaluation *e, double seconds)
 
 static int eval_opened(struct evaluation *e)
 {
+    char name[256];
     ssld_status status = source_open(e->program, e->values->data, e->values->views, e->values->limit, 0, &e->source);
     if (status)
         return program_fail(e->program, status);
     if (ssld_dataset_classes(e->source.dataset) == 0)
         return program_complain("%s: no image has a label; top-1 needs data with labels", e->values->data);
-    if ((status = network_open(e->program, &e->source, e->values->model, e->values->batch, e->values->batch_norm,
-                               e->values->precision, &e->network, &e->info)))
-        return program_fail(e->program, status);
-    if (!source_fits(&e->source, e->values->model, &e->info))
-        return EXIT_WORK;
+    int code = network_open(e->program, &e->source, &e->values->model, e->values->batch, &e->network, &e->info);
+    if (code)
+        return code;
     if ((status = open_loader(e)))
         return program_fail(e->program, status);
     program_log_start(e->program, "eval");
-    log_text(&e->program->log, "model", e->values->model);
+    log_text(&e->program->log, "model", network_name(&e->values->model, name, sizeof name));
     log_count(&e->program->log, "batch", (uint64_t)e->values->batch);
     log_end(&e->program->log);
     double start = seconds_now();
@@ -123,19 +125,17 @@ static int run(struct program *program, const void *values)
 #define AT(field) offsetof(struct eval_values, field)
 
 static const struct option options[] = {
-    { "model", "FILE.onnx", OPTION_TEXT, AT(model), .required = true,
-      .help = "the network: a teacher or a trained student" },
+    { "model", "FILE.onnx", OPTION_TEXTS, AT(model.paths), .required = true,
+      .help = "the network: a teacher or a trained student; given several times: the average of all" },
     { "data", "D", OPTION_TEXT, AT(data), .required = true,
       .help = "labelled images: list:FILE, dir:FOLDER or idx:IMAGES,LABELS" },
     { "views", "SPEC", OPTION_TEXT, AT(views), .required = true,
       .help = "how images are prepared, for example \"resize(256) center_crop(224) normalize(imagenet)\"" },
     { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536, .help = "images at once" },
-    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), .initial = "eval", .choices = "eval|batch",
-      .help = "eval: the network's stored statistics; batch: those of each batch" },
+    NETWORK_OPTIONS(struct eval_values, model),
     { "view-seed", "S", OPTION_COUNT, AT(view_seed), .initial = "0",
       .help = "seed of the views, where they are random" },
     { "limit", "N", OPTION_COUNT, AT(limit), .least = 1, .help = "only the first N images" },
-    { "precision", "P", OPTION_CHOICE, AT(precision), .initial = "f32", .choices = PRECISIONS, .help = PRECISION_HELP },
     { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
       .help = "compute threads; without it one for each core" },
     { "log", "FILE", OPTION_TEXT, AT(log), .help = "add JSON lines to this file" },

@@ -2,18 +2,21 @@
 /* label.c - `ssld label`: the teacher looks at every view once; its answers go into a store. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "measure.h"
-#include "program.h"
+#include "store_output.h"
 
 #define COMMIT_SECONDS 10.0
 /* A mean entropy above this share of ln(classes) is what an untrained network answers. */
 #define GUESSING 0.95
 
 struct label_values {
-    const char *data, *teacher, *views, *labels, *log;
+    const char *data, *views, *labels, *shard, *log;
+    struct network_values teacher;
+    struct coding coding;
     uint64_t limit, seed;
-    int32_t view_count, codec, top_k, batch, batch_norm, precision, threads;
+    int32_t view_count, batch, threads;
 };
 
 struct labelling {
@@ -26,7 +29,8 @@ struct labelling {
     ssld_loader               *loader;
     ssld_batch                *batch;
     ssld_labels               *labels;
-    uint64_t                   total; /* views to be labelled */
+    uint64_t                   first_batch, end_batch; /* of each view: those of the shard */
+    uint64_t                   total;  /* views to be labelled */
     uint64_t                   before; /* views that were there already */
     struct quality             quality;
     struct timings             teacher_ms;
@@ -41,17 +45,17 @@ static ssld_status open_writer(struct labelling *l)
     options.classes = l->info.classes;
     options.samples = ssld_dataset_count(l->source.dataset);
     options.views = (uint32_t)l->values->view_count;
-    options.codec = l->values->codec;
-    options.top_k = l->values->top_k;
-    options.batch_norm = l->values->batch_norm;
+    options.batch_norm = l->values->teacher.batch_norm;
     options.view_seed = l->values->seed;
     options.view_spec = ssld_view_spec_text(l->source.spec);
     ssld_dataset_fingerprint(l->source.dataset, options.dataset_fingerprint);
     ssld_teacher_fingerprint(l->teacher, options.teacher_fingerprint);
+    coding_apply(&l->values->coding, &options);
     ssld_status status = ssld_store_writer_open(l->program->context, l->values->labels, &options, &l->writer);
     if (status)
         return status;
-    l->total = options.samples * options.views;
+    uint64_t batch = (uint64_t)l->values->batch, end = l->end_batch * batch;
+    l->total = ((end < options.samples ? end : options.samples) - l->first_batch * batch) * options.views;
     l->before = ssld_store_writer_records(l->writer);
     return SSLD_OK;
 }
@@ -85,41 +89,87 @@ static ssld_status label_batch(struct labelling *l)
     return ssld_store_writer_append(l->writer, l->batch, l->labels);
 }
 
+/* The place from which on the shard's first missing view is: its view, and the batch it is in. SSLD_END if none is missing. */
+static ssld_status find_missing(const struct labelling *l, uint32_t *view, uint64_t *batch)
+{
+    uint64_t size = (uint64_t)l->values->batch, sample = *batch * size, count;
+    for (;;) {
+        ssld_status status = ssld_store_writer_missing(l->writer, view, &sample, &count);
+        if (status)
+            return status;
+        *batch = sample / size;
+        if (*batch >= l->first_batch && *batch < l->end_batch)
+            return SSLD_OK;
+        *view += *batch >= l->end_batch;
+        sample = l->first_batch * size;
+    }
+}
+
+/* Label a view from a batch on to the end of the shard; every now and then what was done is made durable. */
+static ssld_status label_view(struct labelling *l, uint64_t batch, double *committed, struct progress *progress)
+{
+    ssld_status status = SSLD_OK;
+    for (; !status && batch < l->end_batch; batch++) {
+        status = label_batch(l);
+        if (!status && seconds_now() - *committed > COMMIT_SECONDS) {
+            status = ssld_store_writer_commit(l->writer);
+            *committed = seconds_now();
+        }
+        progress_update(progress, ssld_store_writer_records(l->writer), "");
+    }
+    return status;
+}
+
 /* Epoch v of the loader is view v of every sample, in order, in batches that always begin at multiples of the batch size:
  * after an interruption the batch with the first missing view is done again as a whole, so that a teacher with batch
  * statistics sees what it would have seen. The writer leaves views alone that it has. */
 static ssld_status label_views(struct labelling *l)
 {
-    uint32_t view = 0;
-    uint64_t sample = 0, count = 0;
-    ssld_status status = ssld_store_writer_missing(l->writer, &view, &sample, &count);
-    if (status)
-        return status == SSLD_END ? SSLD_OK : status;
-    if ((status = ssld_loader_seek(l->loader, view, sample / (uint64_t)l->values->batch)))
-        return status;
-    struct progress progress;
+    uint32_t view = 0, next_view = UINT32_MAX; /* where the loader goes on by itself: the first batch of that */
+    uint64_t batch = l->first_batch;
+    bool whole = l->end_batch == ssld_loader_batches(l->loader);
     double committed = seconds_now();
+    struct progress progress;
+    ssld_status status;
     progress_start(&progress, "labelling", "views", l->before, l->total);
-    while (view < (uint32_t)l->values->view_count) {
-        status = label_batch(l);
-        if (status == SSLD_END) {
-            view++;
-            status = SSLD_OK;
-        }
-        if (!status && seconds_now() - committed > COMMIT_SECONDS) {
-            status = ssld_store_writer_commit(l->writer);
-            committed = seconds_now();
-        }
-        if (status)
+    while (!(status = find_missing(l, &view, &batch))) {
+        if ((view != next_view || batch) && (status = ssld_loader_seek(l->loader, view, batch)))
             break;
-        progress_update(&progress, ssld_store_writer_records(l->writer), "");
+        if ((status = label_view(l, batch, &committed, &progress)))
+            break;
+        if (whole && (status = ssld_loader_next(l->loader, l->batch)) != SSLD_END)
+            break;
+        next_view = whole ? view + 1 : UINT32_MAX;
+        batch = l->first_batch;
+        view++;
     }
     progress_clear(&progress);
-    return status;
+    return status == SSLD_END ? SSLD_OK : status;
+}
+
+/* "2/4": the second of four parts of every view, as equal as whole batches allow. The parts' files together are the store. */
+static bool choose_batches(struct labelling *l)
+{
+    uint64_t batches = ssld_loader_batches(l->loader), part = 1, parts = 1;
+    const char *text = l->values->shard;
+    char *end = NULL;
+    if (text) {
+        part = strtoull(text, &end, 10);
+        parts = *end == '/' ? strtoull(end + 1, &end, 10) : 0;
+        if (*end || part < 1 || part > parts || parts > batches) {
+            program_complain("--shard: '%s' is not I/N with I from 1 to N, and N at most the %" PRIu64 " batches of a view", text,
+                             batches);
+            return false;
+        }
+    }
+    l->first_batch = batches * (part - 1) / parts;
+    l->end_batch = batches * part / parts;
+    return true;
 }
 
 static void report_teacher(const struct labelling *l)
 {
+    char name[256];
     const struct quality *q = &l->quality;
     double most = log(l->info.classes), entropy = q->entropy / (double)q->views;
     if (q->labelled)
@@ -129,7 +179,8 @@ static void report_teacher(const struct labelling *l)
         printf("teacher: mean entropy %.3f (at most %.3f)\n", entropy, most);
     if (l->info.classes > 1 && entropy > GUESSING * most)
         program_complain("warning: the teacher is guessing: its mean entropy is %.0f %% of ln(%d); is %s trained, and are "
-                         "--views what it was trained with?", 100 * entropy / most, l->info.classes, l->values->teacher);
+                         "--views what it was trained with?", 100 * entropy / most, l->info.classes,
+                         network_name(&l->values->teacher, name, sizeof name));
 }
 
 /* The store is closed by now: its size is final. */
@@ -186,14 +237,19 @@ static int finish(struct labelling *l, ssld_status work)
 
 static int label_opened(struct labelling *l)
 {
-    ssld_status status;
-    if ((status = source_open(l->program, l->values->data, l->values->views, l->values->limit, 0, &l->source)) ||
-        (status = network_open(l->program, &l->source, l->values->teacher, l->values->batch, l->values->batch_norm,
-                               l->values->precision, &l->teacher, &l->info)))
+    const struct label_values *values = l->values;
+    int code;
+    ssld_status status = source_open(l->program, values->data, values->views, values->limit, 0, &l->source);
+    if (status)
         return program_fail(l->program, status);
-    if (!source_fits(&l->source, l->values->teacher, &l->info))
-        return EXIT_WORK;
-    if ((status = open_loader(l)) || (status = open_writer(l)))
+    if ((code = network_open(l->program, &l->source, &values->teacher, values->batch, &l->teacher, &l->info)) ||
+        (code = network_check(l->program, &l->source, &values->teacher, values->batch, values->seed, l->teacher)))
+        return code;
+    if ((status = open_loader(l)))
+        return program_fail(l->program, status);
+    if (!choose_batches(l))
+        return EXIT_USAGE;
+    if ((status = open_writer(l)))
         return program_fail(l->program, status);
     program_log_start(l->program, "label");
     log_count(&l->program->log, "views", l->total);
@@ -208,6 +264,8 @@ static int run(struct program *program, const void *given)
 {
     const struct label_values *values = given;
     struct labelling l = { .program = program, .values = values, .started = seconds_now() };
+    if (!coding_makes_sense(&values->coding))
+        return EXIT_USAGE;
     if (!program_open(program, values->threads, values->log))
         return EXIT_WORK;
     int code = label_opened(&l);
@@ -226,7 +284,8 @@ static int run(struct program *program, const void *given)
 static const struct option options[] = {
     { "data", "D", OPTION_TEXT, AT(data), .required = true,
       .help = "images: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]" },
-    { "teacher", "FILE", OPTION_TEXT, AT(teacher), .required = true, .help = "the teacher, an ONNX classifier" },
+    { "teacher", "FILE", OPTION_TEXTS, AT(teacher.paths), .required = true,
+      .help = "the teacher, an ONNX classifier; given several times: the average of all" },
     { "views", "SPEC", OPTION_TEXT, AT(views), .required = true,
       .help = "how images are augmented, for example \"rrc(224) flip(0.5) normalize(imagenet)\"" },
     { "labels", "FILE", OPTION_TEXT, AT(labels), .required = true, .help = "the store to write or to go on with" },
@@ -236,12 +295,11 @@ static const struct option options[] = {
     { "limit", "N", OPTION_COUNT, AT(limit), .least = 1, .help = "only the first N images" },
     { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536,
       .help = "images the teacher is shown at once" },
-    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), .initial = "eval", .choices = "eval|batch",
-      .help = "eval: the teacher's stored statistics; batch: those of each batch, as PaddleClas's online SSLD does" },
-    { "codec", "CODEC", OPTION_CHOICE, AT(codec), .initial = "auto", .choices = "auto|dense|topk",
-      .help = "dense keeps every class, topk the most probable; auto: dense below 65 classes" },
-    { "topk", "K", OPTION_INT, AT(top_k), .least = 1, .help = "classes kept by topk; without it 10" },
-    { "precision", "P", OPTION_CHOICE, AT(precision), .initial = "f32", .choices = PRECISIONS, .help = PRECISION_HELP },
+    NETWORK_OPTIONS(struct label_values, teacher),
+    CHECK_OPTION(struct label_values, teacher),
+    { "shard", "I/N", OPTION_TEXT, AT(shard),
+      .help = "label only the I-th of N parts of each view, into a file of its own: N processes share the work" },
+    CODING_OPTIONS(struct label_values),
     { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
       .help = "compute threads; without it one for each core" },
     { "log", "FILE", OPTION_TEXT, AT(log), .help = "add JSON lines to this file" },
@@ -251,7 +309,9 @@ static const struct option options[] = {
 const struct command label_command = {
     "label", "show every view of every image to a teacher once and store its answers",
     "If the store exists, labelling goes on where it ended: after Ctrl-C, a crash or a full disk give the\n"
-    "same command again. Keep --batch the same when you use --batch-norm batch.\n",
+    "same command again. Keep --batch the same when you use --batch-norm batch. With --shard 1/4 to\n"
+    "--shard 4/4 four processes or machines label a quarter each, all with the same --batch; train with the\n"
+    "four files together, or with what `ssld store merge` makes of them.\n",
     "  ssld label --data list:train_list.txt --teacher resnet50.onnx --views \"rrc(224) flip(0.5) normalize(imagenet)\" \\\n"
     "      --view-count 10 --labels labels.ssld",
     options, sizeof(struct label_values), run

@@ -5,8 +5,11 @@
 
 #include "program.h"
 
-static const struct command *const commands[] = { &label_command, &train_command, &eval_command, &store_info_command,
-                                                &bench_student_command };
+static const struct command *const commands[] = { &label_command, &train_command, &eval_command, &model_info_command,
+                                                &store_info_command, &store_verify_command, &store_check_command,
+                                                &store_merge_command, &store_split_command, &store_recode_command,
+                                                &store_export_command, &store_import_command, &bench_student_command,
+                                                &bench_teacher_command, &bench_store_command };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
@@ -41,18 +44,25 @@ static const struct command *find_command(int count, char **arguments, int *word
     return NULL;
 }
 
+/* Does a command's name begin with this word and go on with another? */
+static bool begins_with_word(const struct command *command, const char *word)
+{
+    size_t length = strlen(word);
+    return !strncmp(command->name, word, length) && command->name[length] == ' ';
+}
+
+/* With the commands of two words of which the first is right. */
 static int unknown_command(int count, char **arguments)
 {
-    const struct command *near = NULL; /* of two words, of which the first is right */
-    size_t first = strlen(arguments[0]);
+    size_t near = 0, shown = 0;
     for (size_t i = 0; i < COMMANDS; i++)
-        if (!strncmp(commands[i]->name, arguments[0], first) && commands[i]->name[first] == ' ')
-            near = commands[i];
+        near += begins_with_word(commands[i], arguments[0]);
     const char *second = near && count > 1 ? arguments[1] : "";
     fprintf(stderr, "ssld: unknown command '%s%s%s'", arguments[0], *second ? " " : "", second);
-    if (near)
-        fprintf(stderr, "; did you mean '%s'?", near->name);
-    fprintf(stderr, " ('ssld --help' lists them)\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (begins_with_word(commands[i], arguments[0]))
+            fprintf(stderr, "%s'%s'", shown++ ? ", " : near > 1 ? "; there are " : "; did you mean ", commands[i]->name);
+    fprintf(stderr, "%s ('ssld --help' lists them)\n", near == 1 ? "?" : "");
     return EXIT_USAGE;
 }
 

@@ -90,6 +90,18 @@ static int set_choice(const struct command *command, const struct option *option
     return wrong(command, option, given, expected);
 }
 
+static int add_text(const struct command *command, const struct option *option, const char *given, struct texts *texts)
+{
+    if (!*given)
+        return wrong(command, option, given, "a text; leave the option out instead");
+    if (texts->count == MOST_TEXTS) {
+        fprintf(stderr, "ssld %s: '%s' is too much: at most %d are possible\n", command->name, given, MOST_TEXTS);
+        return 2;
+    }
+    texts->items[texts->count++] = given;
+    return 0;
+}
+
 static int set(const struct command *command, const struct option *option, const char *given, void *values)
 {
     void *variable = (char *)values + option->offset;
@@ -99,6 +111,8 @@ static int set(const struct command *command, const struct option *option, const
             return wrong(command, option, given, "a text; leave the option out instead");
         *(const char **)variable = given;
         return 0;
+    case OPTION_TEXTS:
+        return add_text(command, option, given, variable);
     case OPTION_CHOICE:
         return set_choice(command, option, given, variable);
     case OPTION_FLAG:
@@ -142,7 +156,7 @@ static const struct option *find(const struct command *command, const char *name
 static const struct option *find_positional(const struct command *command, int index)
 {
     for (const struct option *option = command->options; option->name; option++)
-        if (is_positional(option) && index-- == 0)
+        if (is_positional(option) && (index-- == 0 || option->type == OPTION_TEXTS))
             return option;
     return NULL;
 }
@@ -261,7 +275,7 @@ void options_help(const struct command *command)
     printf("ssld %s - %s\n\nusage: ssld %s", command->name, command->purpose, command->name);
     for (const struct option *option = command->options; option->name; option++)
         if (is_positional(option))
-            printf(" %s", option->name);
+            printf(" %s%s", option->name, option->type == OPTION_TEXTS ? " ..." : "");
         else if (option->required)
             printf(" --%s %s", option->name, option->value);
     printf(" [options]\n\n");

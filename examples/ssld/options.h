@@ -13,7 +13,15 @@ enum option_type {
     OPTION_COUNT,  /* uint64_t */
     OPTION_REAL,   /* double */
     OPTION_CHOICE, /* int32_t: position in `choices` */
-    OPTION_FLAG    /* bool; takes no value */
+    OPTION_FLAG,   /* bool; takes no value */
+    OPTION_TEXTS   /* struct texts: may be given again and again; without a name, it takes all further arguments */
+};
+
+#define MOST_TEXTS 4096
+
+struct texts {
+    int32_t     count;
+    const char *items[MOST_TEXTS];
 };
 
 struct option {

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* A signal handler has no argument of ours. */
@@ -69,12 +70,15 @@ int program_close(struct program *program, int code)
 
 int program_fail(struct program *program, ssld_status status)
 {
-    char text[4096];
-    ssld_context_error(program->context, text, sizeof text);
-    if (status == SSLD_CANCELLED && program_interrupted())
-        return EXIT_INTERRUPTED;
-    fprintf(stderr, "ssld: %s\n", *text ? text : ssld_status_name(status));
-    return EXIT_WORK;
+    size_t length = ssld_context_error(program->context, NULL, 0);
+    char *text = malloc(length + 1); /* that lists a network's unsupported nodes is long */
+    if (text)
+        ssld_context_error(program->context, text, length + 1);
+    bool interrupted = status == SSLD_CANCELLED && program_interrupted();
+    if (!interrupted)
+        fprintf(stderr, "ssld: %s\n", text && *text ? text : ssld_status_name(status));
+    free(text);
+    return interrupted ? EXIT_INTERRUPTED : EXIT_WORK;
 }
 
 int program_complain(const char *format, ...)
@@ -129,33 +133,27 @@ void source_close(struct source *source)
     memset(source, 0, sizeof *source);
 }
 
-/* -- Networks ----------------------------------------------------------------------------------------------------- */
-
 bool is_model_file(const char *model)
 {
     size_t length = strlen(model);
     return strchr(model, '/') || (length > 5 && !strcmp(model + length - 5, ".onnx"));
 }
 
+ssld_status model_open(struct program *program, const char *model, const ssld_model_options *options, ssld_model **opened)
+{
+    if (!is_model_file(model))
+        return ssld_model_create(program->context, model, options, opened);
+    ssld_model_load_options load;
+    ssld_model_load_options_init(&load, sizeof load);
+    load.height = options->height;
+    load.width = options->width;
+    return ssld_model_load(program->context, model, &load, opened);
+}
+
 int32_t precision_of(int32_t choice)
 {
     static const int32_t precisions[] = { SSLD_PRECISION_AUTO, SSLD_PRECISION_F32, SSLD_PRECISION_BF16 };
     return precisions[choice];
-}
-
-ssld_status network_open(struct program *program, const struct source *source, const char *path, int32_t batch,
-                         int32_t batch_norm, int32_t precision, ssld_teacher **network, ssld_model_info *info)
-{
-    ssld_teacher_options options;
-    ssld_teacher_options_init(&options, sizeof options);
-    options.batch = batch;
-    options.batch_norm = batch_norm;
-    options.height = source->shape[1];
-    options.width = source->shape[2];
-    options.precision = precision_of(precision);
-    info->struct_size = sizeof *info;
-    ssld_status status = ssld_teacher_open(program->context, path, &options, network);
-    return status ? status : ssld_teacher_get_info(*network, info);
 }
 
 bool source_fits(const struct source *source, const char *name, const ssld_model_info *info)

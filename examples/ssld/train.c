@@ -68,7 +68,7 @@ static ssld_status evaluate(struct training *t, struct totals *totals)
     ssld_status status;
     ssld_teacher_options_init(&options, sizeof options);
     options.batch = t->values->batch;
-    options.precision = precision_of(t->values->precision);
+    options.precision = precision_of(t->values->teacher.precision);
     if ((status = ssld_loader_seek(t->eval_loader, 0, 0)) || (status = trained_model(t, &model)) ||
         (status = ssld_teacher_create(t->program->context, model, &options, &network)) ||
         (status = ssld_teacher_evaluate(network, t->eval_loader, &evaluation)))
@@ -285,8 +285,12 @@ static const struct option options[] = {
       .help = "how images are augmented; with --labels the very spec they were made with" },
     { "model", "NAME|FILE.onnx", OPTION_TEXT, AT(model), .required = true,
       .help = "the student: a network by name, fresh, or an ONNX file with its weights" },
-    { "labels", "FILE", OPTION_TEXT, AT(labels), .help = "offline: read the teacher's answers from this store" },
-    { "teacher", "FILE.onnx", OPTION_TEXT, AT(teacher), .help = "online: run this teacher in every step" },
+    { "labels", "FILE", OPTION_TEXTS, AT(labels),
+      .help = "offline: read the teacher's answers from this store; given several times: files of one labelling" },
+    { "teacher", "FILE.onnx", OPTION_TEXTS, AT(teacher.paths),
+      .help = "online: run this teacher in every step; given several times: the average of all" },
+    NETWORK_OPTIONS(struct train_values, teacher),
+    CHECK_OPTION(struct train_values, teacher),
     { "loss", "TEXT", OPTION_TEXT, AT(loss),
       .help = "for example \"sym_kl + 0.5*hard_ce(smoothing=0.1)\"; without it sym_kl, and hard_ce if there is "
               "neither --labels nor --teacher" },
@@ -294,7 +298,6 @@ static const struct option options[] = {
     { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536, .help = "images in a step" },
     { "accumulate", "K", OPTION_INT, AT(accumulate), .least = 1, .most = 65536,
       .help = "work through a step in K parts, which takes the memory of one; batch norm sees each part by itself" },
-    { "precision", "P", OPTION_CHOICE, AT(precision), .initial = "f32", .choices = PRECISIONS, .help = PRECISION_HELP },
     { "lr", "R", OPTION_REAL, AT(learning_rate), .least = 1e-9, .most = 1e6,
       .help = "learning rate at its peak; without it 0.1, for adamw 0.001" },
     { "optimizer", "O", OPTION_CHOICE, AT(optimizer), .initial = "sgd", .choices = "sgd|adamw|lars",
@@ -337,8 +340,6 @@ static const struct option options[] = {
       .help = "input channels; without it those of the views" },
     { "dropout", "R", OPTION_REAL, AT(dropout), .most = 0.99,
       .help = "dropout before the classifier; without it the network's own" },
-    { "batch-norm", "MODE", OPTION_CHOICE, AT(batch_norm), .initial = "eval", .choices = "eval|batch",
-      .help = "of --teacher: its stored statistics, or those of each batch" },
     { "eval-data", "D", OPTION_TEXT, AT(eval_data), .help = "images to measure top-1 on; needs --eval-views" },
     { "eval-views", "SPEC", OPTION_TEXT, AT(eval_views), .help = "how they are prepared: no randomness here" },
     { "eval-every", "E", OPTION_INT, AT(eval_every), .initial = "1", .least = 1,

@@ -8,11 +8,11 @@
 #include "schedule.h"
 
 struct train_values {
-    const char *data, *views, *model, *labels, *teacher, *loss, *eval_data, *eval_views, *out, *checkpoint, *log, *schedule,
-        *groups;
+    const char *data, *views, *model, *loss, *eval_data, *eval_views, *out, *checkpoint, *log, *schedule, *groups;
+    struct texts labels; /* files of one labelling */
+    struct network_values teacher; /* its precision is the student's too */
     uint64_t limit, view_seed, seed;
-    int32_t epochs, batch, view_count, classes, variant, size, channels, optimizer, threads, eval_every, batch_norm,
-        accumulate, precision;
+    int32_t epochs, batch, view_count, classes, variant, size, channels, optimizer, threads, eval_every, accumulate;
     double learning_rate, momentum, l2, weight_decay, beta1, beta2, epsilon, trust, ema_decay, clip_norm, clip_value,
         warmup_epochs, dropout;
     bool resume, nesterov;

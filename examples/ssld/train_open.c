@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store_output.h"
+
 /* SSLD's recipes have 1e-5 to 7e-5; PyTorch's default for AdamW. */
 #define DEFAULT_L2 3e-5f
 #define DEFAULT_WEIGHT_DECAY 0.01f
@@ -18,7 +20,7 @@ static int open_store(struct training *t, int32_t *classes)
 {
     const struct train_values *values = t->values;
     ssld_store_options options;
-    ssld_store_info info = { .struct_size = sizeof info };
+    ssld_store_info info;
     uint8_t fingerprint[16];
     ssld_status status;
     ssld_store_options_init(&options, sizeof options);
@@ -28,18 +30,17 @@ static int open_store(struct training *t, int32_t *classes)
     options.view_spec = ssld_view_spec_text(t->source.spec);
     options.view_seed = &values->view_seed;
     options.dataset_fingerprint = fingerprint;
-    if ((status = ssld_store_open(t->program->context, values->labels, &options, &t->store)) ||
-        (status = ssld_store_get_info(t->store, &info)))
+    if ((status = stores_open(t->program, &values->labels, &options, &t->store, &info)))
         return program_fail(t->program, status);
     t->view_count = values->view_count ? (uint32_t)values->view_count : info.views;
     uint32_t needed = t->view_count < (uint32_t)values->epochs ? t->view_count : (uint32_t)values->epochs;
     if (needed > info.views)
         return program_complain("%s has %" PRIu32 " views of each image, this run needs %" PRIu32
                                 ": label with --view-count %" PRIu32 ", or train with --view-count %" PRIu32,
-                                values->labels, info.views, needed, needed, info.views);
+                                values->labels.items[0], info.views, needed, needed, info.views);
     if (info.records < info.samples * needed)
         return program_complain("%s has %" PRIu64 " of %" PRIu64 " labels this run needs: finish it with `ssld label`",
-                                values->labels, info.records, info.samples * needed);
+                                values->labels.items[0], info.records, info.samples * needed);
     *classes = info.classes;
     return 0;
 }
@@ -48,12 +49,11 @@ static int open_teacher(struct training *t, int32_t *classes)
 {
     const struct train_values *values = t->values;
     ssld_model_info info;
-    ssld_status status = network_open(t->program, &t->source, values->teacher, values->batch, values->batch_norm,
-                                      values->precision, &t->teacher, &info);
-    if (status)
-        return program_fail(t->program, status);
-    *classes = info.classes;
-    return source_fits(&t->source, values->teacher, &info) ? 0 : EXIT_WORK;
+    int code = network_open(t->program, &t->source, &values->teacher, values->batch, &t->teacher, &info);
+    if (!code)
+        code = network_check(t->program, &t->source, &values->teacher, values->batch, values->view_seed, t->teacher);
+    *classes = code ? *classes : info.classes;
+    return code;
 }
 
 /* Sets mode, loss and the number of classes. */
@@ -62,19 +62,19 @@ static int open_labels(struct training *t, int32_t *classes)
     const struct train_values *values = t->values;
     int code = 0;
     *classes = values->classes ? values->classes : ssld_dataset_classes(t->source.dataset);
-    t->mode = values->labels ? "offline" : values->teacher ? "online" : "hard";
-    t->loss = values->loss ? values->loss : values->labels || values->teacher ? "sym_kl" : "hard_ce";
+    t->mode = values->labels.count ? "offline" : values->teacher.paths.count ? "online" : "hard";
+    t->loss = values->loss ? values->loss : values->labels.count || values->teacher.paths.count ? "sym_kl" : "hard_ce";
     t->view_count = (uint32_t)values->view_count;
-    if (values->labels)
+    if (values->labels.count)
         code = open_store(t, classes);
-    else if (values->teacher)
+    else if (values->teacher.paths.count)
         code = open_teacher(t, classes);
     if (code)
         return code;
     if (*classes < 1)
         return program_complain("%s: no image has a label; give --labels or --teacher, or data with labels",
                                 values->data);
-    if (!values->labels && !values->teacher)
+    if (!values->labels.count && !values->teacher.paths.count)
         return 0;
     ssld_status status = ssld_labels_create(t->program->context, values->batch, *classes, &t->labels);
     return status ? program_fail(t->program, status) : 0;
@@ -85,23 +85,17 @@ static int open_labels(struct training *t, int32_t *classes)
 static ssld_status make_model(struct training *t, int32_t classes, ssld_model **model)
 {
     const struct train_values *values = t->values;
-    if (is_model_file(values->model)) {
-        ssld_model_load_options options;
-        ssld_model_load_options_init(&options, sizeof options);
-        options.height = t->source.shape[1];
-        options.width = t->source.shape[2];
-        return ssld_model_load(t->program->context, values->model, &options, model);
-    }
     ssld_model_options options;
     ssld_model_options_init(&options, sizeof options);
     options.classes = classes;
     options.channels = values->channels ? values->channels : t->source.shape[0];
-    options.height = values->size ? values->size : t->source.shape[1];
-    options.width = values->size ? values->size : t->source.shape[2];
+    bool given = values->size && !is_model_file(values->model);
+    options.height = given ? values->size : t->source.shape[1];
+    options.width = given ? values->size : t->source.shape[2];
     options.variant = values->variant;
     options.dropout = isnan(values->dropout) ? 0 : values->dropout == 0 ? -1 : (float)values->dropout;
     options.seed = values->seed;
-    return ssld_model_create(t->program->context, values->model, &options, model);
+    return model_open(t->program, values->model, &options, model);
 }
 
 /* An option that was not given is not a number here, and 0, the default, for the library. */
@@ -142,7 +136,7 @@ static ssld_status make_student(struct training *t, const ssld_model *model)
     ssld_student_options_init(&options, sizeof options);
     options.batch = values->batch;
     options.accumulate = values->accumulate;
-    options.precision = precision_of(values->precision);
+    options.precision = precision_of(values->teacher.precision);
     options.loss = t->loss;
     options.total_steps = t->steps_total;
     options.warmup_steps = (uint64_t)llround(values->warmup_epochs * (double)t->steps_epoch);
@@ -223,7 +217,7 @@ static int open_evaluation(struct training *t)
 /* What makes no sense whatever the files are. */
 static int check_values(const struct train_values *values)
 {
-    const char *wrong = values->labels && values->teacher
+    const char *wrong = values->labels.count && values->teacher.paths.count
                             ? "--labels and --teacher exclude each other: labels are read or computed"
                         : !values->eval_data != !values->eval_views
                             ? "--eval-data and --eval-views belong together"

@@ -40,6 +40,7 @@ typedef struct ssld_model_load_options {
     size_t  struct_size;  /**< set by ssld_model_load_options_init() */
     int32_t height;       /**< input height where the file leaves it open (default 224) */
     int32_t width;        /**< input width where the file leaves it open (default: the height) */
+    uint64_t memory_limit; /**< bytes that reading the file may ask for in all (default 8 GiB) */
 } ssld_model_load_options;
 
 /** Filled by ssld_model_get_info(). */
@@ -55,6 +56,22 @@ typedef struct ssld_model_info {
     int64_t buffers;          /**< batch norm's running means and variances */
     int64_t macs;             /**< multiply-accumulates of convolutions and fully connected layers for one image */
 } ssld_model_info;
+
+/** An operator of a model. Filled by ssld_model_get_layer(). */
+typedef struct ssld_layer {
+    size_t      struct_size;  /**< set by the caller to sizeof(ssld_layer); no more than this is written */
+    const char *name;         /**< of the node; the texts live as long as the model */
+    const char *kind;         /**< the operator: ONNX's name, PaddleClas's for what ONNX has not */
+    const char *output;       /**< name of the tensor that it makes, for ssld_teacher_options.outputs */
+    int64_t     parameters;   /**< trainable values that it is the first to read */
+    int64_t     buffers;      /**< other constants that it is the first to read */
+    int64_t     macs;         /**< multiply-accumulates for one image, of convolutions and fully connected layers */
+    int32_t     group;        /**< of a convolution; else 0 */
+    int32_t     ndims;        /**< of the output, 1 to 8 */
+    int64_t     dims[8];      /**< of the output for one image: the first is 1 (or the rows an image has); 1 past ndims */
+    int32_t     kernel[2];    /**< height, width of a convolution or pooling; else 0 */
+    int32_t     strides[2];   /**< of a convolution or pooling; else 0 */
+} ssld_layer;
 
 SSLD_API void ssld_model_options_init(ssld_model_options *options, size_t struct_size);
 SSLD_API void ssld_model_load_options_init(ssld_model_load_options *options, size_t struct_size);
@@ -88,19 +105,22 @@ SSLD_API const char *ssld_model_zoo_name(int32_t index);
 /**
  * Read an ONNX classifier (opset 7 or later, IR version 3 or later, default operator domain).
  *
- * The first input that is not an initializer is the image, the first output is the logits; a final Softmax or
- * LogSoftmax is left off, because logits are what a teacher is asked for. Supported operators: docs/onnx-support.md.
+ * The first input that is not an initializer is the image, (N, C, H, W) or (N, H, W, C); pixels are given as
+ * (N, C, H, W) in either case. The first output is the logits; a final Softmax or LogSoftmax is left off, because logits
+ * are what a teacher is asked for. Weights may be float32, float16, bfloat16 or float64, and may stand in other files of
+ * the same folder (external data), but nowhere else. Supported operators: docs/onnx-support.md.
  *
  * @return SSLD_OK; SSLD_NOT_FOUND, SSLD_IO if the file cannot be read; SSLD_FORMAT if it is not ONNX, is cut off or
  *         contradicts itself; SSLD_UNSUPPORTED for operators or attributes that are not supported: the text lists all
- *         of them by node; SSLD_INVALID_ARGUMENT; SSLD_OUT_OF_MEMORY.
+ *         problems of a file by node; SSLD_INVALID_ARGUMENT; SSLD_OUT_OF_MEMORY, also where memory_limit is reached.
  *
  * Thread-safety: any thread. Since 0.1.
  */
 SSLD_API SSLD_NODISCARD ssld_status ssld_model_load(ssld_context *context, const char *path,
                                                     const ssld_model_load_options *options, ssld_model **model);
 
-/** As ssld_model_load(), from memory that is no longer needed after the call. `name` stands for the path in texts. */
+/** As ssld_model_load(), from memory that is no longer needed after the call. `name` stands for the path in texts; weights
+ *  outside the file are refused. */
 SSLD_API SSLD_NODISCARD ssld_status ssld_model_load_memory(ssld_context *context, const void *bytes, size_t size,
                                                            const char *name, const ssld_model_load_options *options,
                                                            ssld_model **model);
@@ -118,6 +138,10 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_model_save(const ssld_model *model, con
 
 /** Shapes and sizes. SSLD_INVALID_ARGUMENT for a struct_size of 0. Thread-safety: any thread. Since 0.1. */
 SSLD_API SSLD_NODISCARD ssld_status ssld_model_get_info(const ssld_model *model, ssld_model_info *info);
+
+/** The index-th operator in the order of computing. SSLD_INVALID_ARGUMENT past the last (ssld_model_info.nodes of them), or
+ *  for a struct_size of 0. Thread-safety: any thread. Since 0.1. */
+SSLD_API SSLD_NODISCARD ssld_status ssld_model_get_layer(const ssld_model *model, int32_t index, ssld_layer *layer);
 
 /** The zoo's name, or the ONNX graph's. Lives as long as the model. Since 0.1. */
 SSLD_API const char *ssld_model_name(const ssld_model *model);

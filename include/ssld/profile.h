@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /**
- * profile.h - where a training step's time goes, and how near to the limit it is.
+ * profile.h - where the time of a training step or of a teacher's prediction goes, and how near to the limit it is.
  *
  * Begin, train some steps, read the entries, end:
  *
@@ -23,6 +23,7 @@
 #define SSLD_PROFILE_H
 
 #include "student.h"
+#include "teacher.h"
 
 SSLD_BEGIN_DECLS
 
@@ -97,6 +98,30 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_student_measure_primitives(ssld_student
 
 /** SSLD_PRECISION_F32 or SSLD_PRECISION_BF16: what the student computes in, SSLD_PRECISION_AUTO resolved. Since 0.1. */
 SSLD_API int32_t ssld_student_precision(const ssld_student *student);
+
+/* -- The same for teachers: of predictions, all of them of SSLD_STAGE_FORWARD -------------------------------------- */
+
+/** Set all counters to 0 and begin to count; of an ensemble, in all members. Since 0.1. */
+SSLD_API void ssld_teacher_profile_begin(ssld_teacher *teacher);
+
+/** Stop counting and forget the counters. Since 0.1. */
+SSLD_API void ssld_teacher_profile_end(ssld_teacher *teacher);
+
+/** Number of entries, of an ensemble those of its members one after the other; 0 unless profiling has begun and at least one
+ *  prediction was made since. With batch statistics only full batches count. Since 0.1. */
+SSLD_API int32_t ssld_teacher_profile_count(const ssld_teacher *teacher);
+
+/** The index-th entry, as ssld_student_profile_entry(): milliseconds of a prediction, the mean over those since the beginning;
+ *  the rest as for a full batch. The sum of all entries is the time inside ssld_teacher_predict(), less copying the logits. */
+SSLD_API SSLD_NODISCARD ssld_status ssld_teacher_profile_entry(const ssld_teacher *teacher, int32_t index,
+                                                               ssld_profile_entry *entry);
+
+/** As ssld_student_measure_primitives(), forward only. */
+SSLD_API SSLD_NODISCARD ssld_status ssld_teacher_measure_primitives(ssld_teacher *teacher, int32_t repeats,
+                                                                    double *milliseconds);
+
+/** SSLD_PRECISION_F32 or SSLD_PRECISION_BF16: what the teacher computes in, of an ensemble its first member. Since 0.1. */
+SSLD_API int32_t ssld_teacher_precision(const ssld_teacher *teacher);
 
 /** The instructions that oneDNN uses on this CPU, for example "avx512_core_bf16", as its DNNL_MAX_CPU_ISA says them in lower
  *  case; "default" where it distinguishes none. Copied to `buffer`, cut to `size`, with a terminating zero. Returns the

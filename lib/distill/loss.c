@@ -392,10 +392,15 @@ ssld_status ssld_loss_compute(ssld_context *context, const struct ssld_loss *los
             for (int32_t c = 0; c < classes; c++)
                 q[c] = soft->values[(size_t)n * stride + (size_t)c];
         view.label = loss->needs_hard ? hard[n] : -1;
+        /* A store that skips views it does not have gives zeros for them: no label, and nothing to learn from it. */
+        bool labelled = false;
+        for (int32_t c = 0; c < classes && loss->needs_soft && !labelled; c++)
+            labelled = q[c] != 0;
         memset(diff, 0, stride * sizeof *diff);
         for (int32_t t = 0; t < loss->term_count; t++)
-            row_value += loss->terms[t].weight *
-                         loss->terms[t].row->compute(&view, loss->terms[t].parameters, loss->terms[t].weight, diff);
+            if (labelled || !loss->terms[t].row->needs_soft)
+                row_value += loss->terms[t].weight *
+                             loss->terms[t].row->compute(&view, loss->terms[t].parameters, loss->terms[t].weight, diff);
         if (!isfinite(row_value))
             return fail_not_finite(context, n, classes, row, row_value);
         for (int32_t c = 0; c < classes; c++)

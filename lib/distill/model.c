@@ -2,6 +2,7 @@
 /* model.c - the public face of a graph: made by name, from ONNX or by a student; asked for its sizes and its fingerprint. */
 #include "distill/model.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "core/file.h"
@@ -122,33 +123,42 @@ const char *ssld_model_zoo_name(int32_t index)
 
 /* -- Files -------------------------------------------------------------------------------------------------------- */
 
-ssld_status ssld_model_load_memory(ssld_context *context, const void *bytes, size_t size, const char *name,
-                                   const ssld_model_load_options *given, ssld_model **model)
+static ssld_status take_load_options(ssld_context *context, const ssld_model_load_options *given,
+                                     struct ssld_onnx_options *onnx)
 {
     static const char function[] = "ssld_model_load";
     ssld_model_load_options options;
-    struct ssld_graph *graph = NULL;
-    ssld_status status = ssld_options_take(context, function, &options, sizeof options, given, sizeof options);
+    const size_t first_size = offsetof(ssld_model_load_options, memory_limit);
+    ssld_status status = ssld_options_take(context, function, &options, sizeof options, given, first_size);
     if (status)
         return status;
     int32_t height = or_default(options.height, DEFAULT_SIZE), width = or_default(options.width, height);
-    if ((status = check_range(context, function, "height", height, 1, MOST_PIXELS)) ||
-        (status = check_range(context, function, "width", width, 1, MOST_PIXELS)))
+    *onnx = (struct ssld_onnx_options){ .height = height, .width = width, .memory_limit = options.memory_limit };
+    if ((status = check_range(context, function, "height", height, 1, MOST_PIXELS)))
         return status;
-    status = ssld_onnx_read(context, bytes, size, name, height, width, &graph);
+    return check_range(context, function, "width", width, 1, MOST_PIXELS);
+}
+
+ssld_status ssld_model_load_memory(ssld_context *context, const void *bytes, size_t size, const char *name,
+                                   const ssld_model_load_options *given, ssld_model **model)
+{
+    struct ssld_onnx_options options;
+    struct ssld_graph *graph = NULL;
+    ssld_status status = take_load_options(context, given, &options);
+    if (!status)
+        status = ssld_onnx_read_with(context, bytes, size, name, &options, &graph);
     return status ? status : ssld_model_adopt(context, graph, model);
 }
 
-ssld_status ssld_model_load(ssld_context *context, const char *path, const ssld_model_load_options *options,
+ssld_status ssld_model_load(ssld_context *context, const char *path, const ssld_model_load_options *given,
                             ssld_model **model)
 {
-    struct ssld_map map = { NULL, 0 };
-    ssld_status status = ssld_map_open(context, path, &map);
-    if (status)
-        return status;
-    status = ssld_model_load_memory(context, map.bytes, map.size, path, options, model);
-    ssld_map_close(&map);
-    return status;
+    struct ssld_onnx_options options;
+    struct ssld_graph *graph = NULL;
+    ssld_status status = take_load_options(context, given, &options);
+    if (!status)
+        status = ssld_onnx_read_file(context, path, &options, &graph);
+    return status ? status : ssld_model_adopt(context, graph, model);
 }
 
 ssld_status ssld_model_save(const ssld_model *model, const char *path)
@@ -180,6 +190,58 @@ ssld_status ssld_model_get_info(const ssld_model *model, ssld_model_info *info)
         own.buffers += value->role == SSLD_VALUE_BUFFER ? elements : 0;
     }
     return ssld_info_give(model->context, "ssld_model_get_info", info, &own, sizeof own);
+}
+
+/* Does a node before the one at `index` read the constant? */
+static bool read_before(const struct ssld_graph *graph, int32_t index, int32_t value)
+{
+    for (int32_t n = 0; n < index; n++)
+        for (int32_t i = 0; i < graph->nodes[n].input_count; i++)
+            if (graph->nodes[n].inputs[i] == value)
+                return true;
+    return false;
+}
+
+static bool has_window(int32_t kind)
+{
+    return kind == SSLD_OP_CONV || kind == SSLD_OP_MAX_POOL || kind == SSLD_OP_AVERAGE_POOL;
+}
+
+void ssld_model_dims(const struct ssld_value *value, int64_t dims[8])
+{
+    for (int32_t d = 0; d < 8; d++)
+        dims[d] = 1;
+    for (int32_t d = 0; d < value->ndims; d++)
+        dims[d] = value->dims[d];
+}
+
+ssld_status ssld_model_get_layer(const ssld_model *model, int32_t index, ssld_layer *layer)
+{
+    const struct ssld_graph *graph = model->graph;
+    ssld_layer own = { .struct_size = sizeof own };
+    if (index < 0 || index >= graph->node_count)
+        return ssld_fail(model->context, SSLD_INVALID_ARGUMENT, "ssld_model_get_layer: layer %d; %s has %d", index, graph->name,
+                         graph->node_count);
+    const struct ssld_node *node = &graph->nodes[index];
+    const struct ssld_value *output = &graph->values[node->output];
+    own.name = node->name;
+    own.kind = ssld_node_operator(node);
+    own.output = output->name;
+    own.macs = ssld_ops[node->kind].macs ? ssld_ops[node->kind].macs(graph, node) : 0;
+    own.group = node->kind == SSLD_OP_CONV ? node->attributes.group : 0;
+    own.ndims = output->ndims;
+    ssld_model_dims(output, own.dims);
+    for (int32_t d = 0; d < 2 && has_window(node->kind); d++) {
+        own.kernel[d] = node->attributes.window.kernel[d];
+        own.strides[d] = node->attributes.window.strides[d];
+    }
+    for (int32_t i = 0; i < node->input_count; i++) {
+        const struct ssld_value *value = node->inputs[i] == SSLD_NO_VALUE ? NULL : &graph->values[node->inputs[i]];
+        if (!value || value->role == SSLD_VALUE_ACTIVATION || read_before(graph, index, node->inputs[i]))
+            continue;
+        *(value->role == SSLD_VALUE_PARAMETER ? &own.parameters : &own.buffers) += ssld_value_elements(value);
+    }
+    return ssld_info_give(model->context, __func__, layer, &own, sizeof own);
 }
 
 const char *ssld_model_name(const ssld_model *model)

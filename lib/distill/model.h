@@ -18,4 +18,7 @@ ssld_status ssld_model_adopt(ssld_context *context, struct ssld_graph *graph, ss
 ssld_status ssld_precision_take(ssld_context *context, const char *function, int32_t precision,
                                 struct ssld_plan_options *options);
 
+/* The shape of a value for one image as ssld_layer and ssld_output have it: 1 past its axes. */
+void ssld_model_dims(const struct ssld_value *value, int64_t dims[8]);
+
 #endif

@@ -1,32 +1,125 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* teacher.c - inference of a model, and its evaluation on labelled samples. */
-#include "ssld/teacher.h"
+/* teacher.c - inference of a model: logits for batches, and the intermediate outputs that were asked for. */
+#include "distill/teacher.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "core/batch.h"
 #include "core/hash.h"
-#include "core/labels.h"
-#include "distill/model.h"
 #include "engine/engine.h"
 
 #define DEFAULT_BATCH 32
-
-struct ssld_teacher {
-    ssld_context            *context;
-    struct ssld_graph       *graph;       /* for plans of other batch sizes */
-    struct ssld_plan_options options;
-    struct ssld_plan        *plan;        /* for options.batch views */
-    struct ssld_plan        *small;       /* batch statistics only: for the last size that was not options.batch */
-    int32_t                  small_batch;
-    ssld_model_info          info;
-    uint8_t                  fingerprint[16];
-};
+#define MOST_OUTPUTS 1024
 
 void ssld_teacher_options_init(ssld_teacher_options *options, size_t struct_size)
 {
     ssld_options_zero(options, struct_size);
+}
+
+/* -- Intermediate outputs ----------------------------------------------------------------------------------------- */
+
+/* Letters that two names have in common at their beginnings and ends. */
+static size_t likeness(const char *one, const char *other)
+{
+    size_t first = strlen(one), second = strlen(other), shorter = first < second ? first : second, head = 0, tail = 0;
+    while (head < shorter && one[head] == other[head])
+        head++;
+    while (tail < shorter - head && one[first - 1 - tail] == other[second - 1 - tail])
+        tail++;
+    return head + tail;
+}
+
+/* The value that a node makes under this name; SSLD_NO_VALUE if there is none: then `nearest` is the name most like it. */
+static int32_t find_value(const struct ssld_graph *graph, const char *name, const char **nearest)
+{
+    size_t most = 0;
+    for (int32_t n = 0; n < graph->node_count; n++) {
+        const struct ssld_value *value = &graph->values[graph->nodes[n].output];
+        if (!value->name)
+            continue;
+        if (!strcmp(value->name, name))
+            return graph->nodes[n].output;
+        size_t common = likeness(value->name, name);
+        if (common > most) {
+            most = common;
+            *nearest = value->name;
+        }
+    }
+    return SSLD_NO_VALUE;
+}
+
+static ssld_status take_output(ssld_teacher *teacher, const struct ssld_graph *graph, const char *name,
+                               struct teacher_output *output, int32_t *index)
+{
+    const char *nearest = NULL;
+    if (!name)
+        return ssld_fail(teacher->context, SSLD_INVALID_ARGUMENT, "ssld_teacher_create: a name in outputs is NULL");
+    *index = find_value(graph, name, &nearest);
+    if (*index == SSLD_NO_VALUE)
+        return ssld_fail(teacher->context, SSLD_NOT_FOUND,
+                         "%s: no tensor is called '%s'; '%s' is the name most like it (`ssld model info` lists all)", graph->name,
+                         name, nearest ? nearest : "");
+    const struct ssld_value *value = &graph->values[*index];
+    size_t bytes = (size_t)ssld_value_elements(value) * (size_t)teacher->batch * sizeof(float);
+    output->ndims = value->ndims;
+    ssld_model_dims(value, output->dims);
+    output->name = ssld_strdup(teacher->context, name);
+    output->data = ssld_alloc(teacher->context, bytes);
+    return output->name && output->data ? SSLD_OK : ssld_fail_memory(teacher->context, "an intermediate output", bytes);
+}
+
+static ssld_status take_outputs(ssld_teacher *teacher, const struct ssld_graph *graph, const ssld_teacher_options *options)
+{
+    size_t count = (size_t)options->output_count;
+    ssld_status status = SSLD_OK;
+    if (!count)
+        return SSLD_OK;
+    teacher->outputs = ssld_alloc_zero(teacher->context, count, sizeof *teacher->outputs);
+    teacher->keep = ssld_alloc_zero(teacher->context, count, sizeof *teacher->keep);
+    if (!teacher->outputs || !teacher->keep)
+        return ssld_fail_memory(teacher->context, "intermediate outputs", count * sizeof *teacher->outputs);
+    for (int32_t i = 0; !status && i < options->output_count; i++) {
+        teacher->output_count++;
+        status = take_output(teacher, graph, options->outputs[i], &teacher->outputs[i], &teacher->keep[i]);
+    }
+    teacher->options.keep = teacher->keep;
+    teacher->options.keep_count = teacher->output_count;
+    return status;
+}
+
+static void release_outputs(ssld_teacher *teacher)
+{
+    for (int32_t i = 0; teacher->outputs && i < teacher->output_count; i++) {
+        ssld_free(teacher->context, teacher->outputs[i].name);
+        ssld_free(teacher->context, teacher->outputs[i].data);
+    }
+    ssld_free(teacher->context, teacher->outputs);
+    ssld_free(teacher->context, teacher->keep);
+}
+
+static ssld_status read_outputs(ssld_teacher *teacher, const struct ssld_plan *plan, int32_t count)
+{
+    ssld_status status = SSLD_OK;
+    for (int32_t i = 0; !status && i < teacher->output_count; i++)
+        status = ssld_plan_output(plan, i, count, teacher->outputs[i].data);
+    teacher->output_views = status ? 0 : count;
+    return status;
+}
+
+ssld_status ssld_teacher_output(const ssld_teacher *teacher, int32_t index, ssld_output *output)
+{
+    for (int32_t m = 0, first = 0; m < teacher->member_count; first += teacher->members[m++]->output_count)
+        if (index >= first && index < first + teacher->members[m]->output_count)
+            return ssld_teacher_output(teacher->members[m], index - first, output);
+    if (index < 0 || index >= teacher->output_count || teacher->member_count)
+        return ssld_fail(teacher->context, SSLD_INVALID_ARGUMENT, "ssld_teacher_output: output %d: %d were asked for", index,
+                         teacher->output_count);
+    if (!teacher->output_views)
+        return ssld_fail(teacher->context, SSLD_INVALID_ARGUMENT, "ssld_teacher_output: predict first");
+    const struct teacher_output *from = &teacher->outputs[index];
+    ssld_output own = { .struct_size = sizeof own, .name = from->name, .data = from->data, .ndims = from->ndims };
+    memcpy(own.dims, from->dims, sizeof own.dims);
+    own.dims[0] *= teacher->output_views;
+    return ssld_info_give(teacher->context, __func__, output, &own, sizeof own);
 }
 
 /* -- Making ------------------------------------------------------------------------------------------------------- */
@@ -37,6 +130,9 @@ static ssld_status check_options(ssld_context *context, const ssld_model *model,
     if (options->batch < 0 || options->threads < 0)
         return ssld_fail(context, SSLD_INVALID_ARGUMENT, "ssld_teacher_create: batch %d and threads %d must not be negative",
                          options->batch, options->threads);
+    if (options->output_count < 0 || options->output_count > MOST_OUTPUTS || (options->output_count && !options->outputs))
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "ssld_teacher_create: output_count %d%s; it must be 0 to %d, with names "
+                         "in outputs", options->output_count, options->outputs ? "" : " without outputs", MOST_OUTPUTS);
     if (options->batch_norm != SSLD_BATCH_NORM_EVAL && options->batch_norm != SSLD_BATCH_NORM_BATCH)
         return ssld_fail(context, SSLD_INVALID_ARGUMENT, "ssld_teacher_create: batch_norm %d is no SSLD_BATCH_NORM_x",
                          options->batch_norm);
@@ -63,6 +159,20 @@ static ssld_status take_fingerprint(ssld_teacher *teacher, const ssld_model *mod
     return SSLD_OK;
 }
 
+/* Does a node that computes with single numbers read the pixels? Then they need not be normalised before. */
+static bool begins_with_arithmetic(const struct ssld_graph *graph)
+{
+    for (int32_t n = 0; n < graph->node_count; n++) {
+        const struct ssld_node *node = &graph->nodes[n];
+        bool arithmetic = node->kind == SSLD_OP_SCALE || node->kind == SSLD_OP_ADD || node->kind == SSLD_OP_MUL ||
+                          node->kind == SSLD_OP_BINARY || node->kind == SSLD_OP_BATCH_NORM;
+        for (int32_t i = 0; arithmetic && i < node->input_count; i++)
+            if (node->inputs[i] == graph->input)
+                return true;
+    }
+    return false;
+}
+
 ssld_status ssld_teacher_create(ssld_context *context, const ssld_model *model, const ssld_teacher_options *given,
                                 ssld_teacher **teacher)
 {
@@ -81,14 +191,18 @@ ssld_status ssld_teacher_create(ssld_context *context, const ssld_model *model, 
         return ssld_fail_memory(context, "a teacher", sizeof *made);
     made->context = context;
     made->info = info;
+    made->batch = options.batch ? options.batch : DEFAULT_BATCH;
+    made->normalises = begins_with_arithmetic(model->graph);
     made->options = (struct ssld_plan_options){
         .mode = options.batch_norm == SSLD_BATCH_NORM_BATCH ? SSLD_PLAN_BATCH_STATISTICS : SSLD_PLAN_EVAL,
-        .batch = options.batch ? options.batch : DEFAULT_BATCH,
+        .batch = made->batch,
         .threads = options.threads ? options.threads : ssld_context_threads(context),
     };
     status = ssld_precision_take(context, "ssld_teacher_create", options.precision, &made->options);
     if (!status)
         status = take_fingerprint(made, model, options.batch_norm);
+    if (!status)
+        status = take_outputs(made, model->graph, &options);
     if (!status)
         status = ssld_plan_create(context, model->graph, &made->options, &made->plan);
     if (!status && options.batch_norm == SSLD_BATCH_NORM_BATCH)
@@ -127,6 +241,13 @@ void ssld_teacher_destroy(ssld_teacher *teacher)
     ssld_plan_destroy(teacher->plan);
     ssld_plan_destroy(teacher->small);
     ssld_graph_destroy(teacher->graph);
+    release_outputs(teacher);
+    for (int32_t i = 0; i < teacher->owned; i++)
+        ssld_teacher_destroy(teacher->members[i]);
+    ssld_free(teacher->context, teacher->members);
+    ssld_free(teacher->context, teacher->weights);
+    ssld_free(teacher->context, teacher->answer);
+    ssld_free(teacher->context, teacher->sum);
     ssld_free(teacher->context, teacher);
 }
 
@@ -143,7 +264,7 @@ void ssld_teacher_fingerprint(const ssld_teacher *teacher, uint8_t fingerprint[1
 
 /* -- Predicting --------------------------------------------------------------------------------------------------- */
 
-static ssld_status check_batch(ssld_teacher *teacher, const ssld_batch *batch, const ssld_labels *labels)
+ssld_status ssld_teacher_check_shape(const ssld_teacher *teacher, const ssld_batch *batch)
 {
     const ssld_model_info *info = &teacher->info;
     const int32_t *shape = batch->shape;
@@ -153,12 +274,9 @@ static ssld_status check_batch(ssld_teacher *teacher, const ssld_batch *batch, c
         return ssld_fail(teacher->context, SSLD_MISMATCH,
                          "the views are %d x %d x %d (channels, height, width), the teacher takes %d x %d x %d; change the view spec",
                          shape[0], shape[1], shape[2], info->channels, info->height, info->width);
-    if (batch->count > teacher->options.batch)
+    if (batch->count > teacher->batch)
         return ssld_fail(teacher->context, SSLD_MISMATCH, "%d views, the teacher was made for batches of up to %d",
-                         batch->count, teacher->options.batch);
-    if (labels->classes != info->classes || labels->capacity < batch->count)
-        return ssld_fail(teacher->context, SSLD_MISMATCH, "the labels take %d x %d, the teacher gives %d x %d", labels->capacity,
-                         labels->classes, batch->count, info->classes);
+                         batch->count, teacher->batch);
     return SSLD_OK;
 }
 
@@ -181,90 +299,31 @@ static ssld_status plan_for(ssld_teacher *teacher, int32_t count, struct ssld_pl
     return status;
 }
 
-ssld_status ssld_teacher_predict(ssld_teacher *teacher, const ssld_batch *batch, ssld_labels *labels)
+ssld_status ssld_teacher_answer(ssld_teacher *teacher, const ssld_batch *batch, const float **logits)
 {
     struct ssld_plan *plan = NULL;
-    const float *logits = NULL;
-    ssld_status status = check_batch(teacher, batch, labels);
+    if (teacher->member_count)
+        return ssld_ensemble_answer(teacher, batch, logits);
+    ssld_status status = plan_for(teacher, batch->count, &plan);
     if (!status)
-        status = plan_for(teacher, batch->count, &plan);
+        status = ssld_plan_forward(plan, batch->pixels, batch->count, 0, logits);
     if (!status)
-        status = ssld_plan_forward(plan, batch->pixels, batch->count, 0, &logits);
-    if (!status)
-        memcpy(ssld_labels_write(labels, SSLD_LABELS_LOGITS, batch->count), logits,
-               (size_t)batch->count * (size_t)labels->classes * sizeof(float));
+        status = read_outputs(teacher, plan, batch->count);
+    teacher->forwards += !status && plan == teacher->plan;
     return status;
 }
 
-/* -- Evaluating --------------------------------------------------------------------------------------------------- */
-
-struct tally {
-    uint64_t samples, top1, top5;
-    double   loss;
-};
-
-/* How many classes a row puts before `label`; of equal logits the first class counts as larger. */
-static int32_t rank_of(const float *logits, int32_t classes, int32_t label)
+ssld_status ssld_teacher_predict(ssld_teacher *teacher, const ssld_batch *batch, ssld_labels *labels)
 {
-    int32_t rank = 0;
-    for (int32_t c = 0; c < classes; c++)
-        rank += logits[c] > logits[label] || (logits[c] == logits[label] && c < label);
-    return rank;
-}
-
-/* -ln softmax(logits)[label] */
-static double cross_entropy(const float *logits, int32_t classes, int32_t label)
-{
-    double largest = logits[0], sum = 0;
-    for (int32_t c = 1; c < classes; c++)
-        largest = fmax(largest, logits[c]);
-    for (int32_t c = 0; c < classes; c++)
-        sum += exp(logits[c] - largest);
-    return log(sum) + largest - logits[label];
-}
-
-static ssld_status count_batch(ssld_teacher *teacher, const ssld_batch *batch, const ssld_labels *labels, struct tally *tally)
-{
-    int32_t classes = teacher->info.classes;
-    for (int32_t i = 0; batch->labels && i < batch->count; i++) {
-        const float *logits = labels->values + (size_t)i * (size_t)classes;
-        int32_t label = batch->labels[i];
-        if (label < 0)
-            continue;
-        if (label >= classes)
-            return ssld_fail(teacher->context, SSLD_MISMATCH, "a sample is of class %d, the network has %d classes", label,
-                             classes);
-        int32_t rank = rank_of(logits, classes, label);
-        tally->samples++;
-        tally->top1 += rank == 0;
-        tally->top5 += rank < 5;
-        tally->loss += cross_entropy(logits, classes, label);
-    }
-    return SSLD_OK;
-}
-
-ssld_status ssld_teacher_evaluate(ssld_teacher *teacher, ssld_loader *loader, ssld_evaluation *evaluation)
-{
-    ssld_batch *batch = NULL;
-    ssld_labels *labels = NULL;
-    struct tally tally = { 0 };
-    ssld_status status = ssld_batch_create(teacher->context, &batch);
+    const float *logits = NULL;
+    ssld_status status = ssld_teacher_check_shape(teacher, batch);
+    if (!status && (labels->classes != teacher->info.classes || labels->capacity < batch->count))
+        status = ssld_fail(teacher->context, SSLD_MISMATCH, "the labels take %d x %d, the teacher gives %d x %d", labels->capacity,
+                           labels->classes, batch->count, teacher->info.classes);
     if (!status)
-        status = ssld_labels_create(teacher->context, teacher->options.batch, teacher->info.classes, &labels);
-    while (!status && !(status = ssld_loader_next(loader, batch))) {
-        status = ssld_teacher_predict(teacher, batch, labels);
-        if (!status)
-            status = count_batch(teacher, batch, labels, &tally);
-    }
-    if (status == SSLD_END && !tally.samples)
-        status = ssld_fail(teacher->context, SSLD_INVALID_ARGUMENT, "no sample has a label to compare with");
-    if (status == SSLD_END) {
-        ssld_evaluation own = { .samples = tally.samples, .top1 = (double)tally.top1 / (double)tally.samples,
-                                .top5 = (double)tally.top5 / (double)tally.samples,
-                                .loss = tally.loss / (double)tally.samples };
-        status = ssld_info_give(teacher->context, __func__, evaluation, &own, sizeof own);
-    }
-    ssld_batch_destroy(batch);
-    ssld_labels_destroy(labels);
+        status = ssld_teacher_answer(teacher, batch, &logits);
+    if (!status)
+        memcpy(ssld_labels_write(labels, SSLD_LABELS_LOGITS, batch->count), logits,
+               (size_t)batch->count * (size_t)labels->classes * sizeof(float));
     return status;
 }

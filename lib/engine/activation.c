@@ -4,6 +4,7 @@
  * They stand here as loops over elements of any layout; op_batch_norm.c uses the same rows inside its own loops, and
  * inference hands them to oneDNN as post-ops. */
 #include "engine/kernels.h"
+#include "engine/layouts.h"
 
 #include <string.h>
 
@@ -165,6 +166,7 @@ static ssld_status backward(struct ssld_plan *plan, struct step *step)
 
 #define ACTIVATION(name, operator)                                                                                     \
     const struct engine_op name = { .kind = operator,                                                                  \
+                                    .layout = LAYOUT_SAME,                                                             \
                                     .cheap = true,                                                                     \
                                     .backward_reads = READS_SRC,                                                       \
                                     .prepare = prepare,                                                                \

@@ -109,8 +109,10 @@ dnnl_status_t ssld_attributes_create(const struct ssld_dnnl_post_ops *post_ops, 
     dnnl_status_t status = dnnl_primitive_attr_create(attributes);
     if (status == dnnl_success)
         status = dnnl_primitive_attr_set_scratchpad_mode(*attributes, dnnl_scratchpad_mode_user);
-    if (status == dnnl_success && post_ops && post_ops->count) {
+    if (status == dnnl_success && post_ops && (post_ops->count || post_ops->summand)) {
         status = dnnl_post_ops_create(&chain);
+        if (status == dnnl_success && post_ops->summand)
+            status = ssld_post_ops_append_sum(chain, post_ops->summand);
         for (int32_t i = 0; status == dnnl_success && i < post_ops->count; i++)
             status = ssld_post_ops_append(chain, &post_ops->eltwise[i]);
         if (status == dnnl_success)

@@ -48,6 +48,9 @@ dnnl_data_type_t ssld_dnnl_type(int32_t type); /* of an ELEMENT_x */
 
 ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, dnnl_data_type_t type,
                            dnnl_format_tag_t tag, ssld_md **md);
+/* With a stride for each axis, in elements. */
+ssld_status ssld_md_create_strided(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, const int64_t *strides,
+                                   dnnl_data_type_t type, ssld_md **md);
 void        ssld_md_destroy(const struct ssld_dnnl *dnnl, ssld_md *md); /* NULL is ignored */
 size_t      ssld_md_size(const ssld_md *md);                            /* bytes, padding included */
 bool        ssld_md_equal(const ssld_md *a, const ssld_md *b);
@@ -63,9 +66,11 @@ struct ssld_dnnl_eltwise {
     dnnl_alg_kind_t algorithm;
     float           alpha, beta;
 };
-#define SSLD_MOST_POST_OPS 2
+#define SSLD_MOST_POST_OPS 3
+#define SSLD_ARG_SUMMAND (DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1)
 
 struct ssld_dnnl_post_ops {
+    const ssld_md           *summand; /* NULL, or of a tensor that is added before the others: argument SSLD_ARG_SUMMAND */
     int32_t                  count;
     struct ssld_dnnl_eltwise eltwise[SSLD_MOST_POST_OPS];
 };
@@ -95,6 +100,10 @@ dnnl_status_t ssld_inner_product_backward_weights(const struct ssld_dnnl *dnnl, 
                                                   const ssld_md *diff_weights, const ssld_md *diff_bias,
                                                   const ssld_md *diff_dst, const struct ssld_primitive *forward,
                                                   struct ssld_primitive *primitive);
+
+/* src (..., M, K), weights (..., K, N), dst (..., M, N), bias (1, ..., N): as many axes each. */
+dnnl_status_t ssld_matmul(const struct ssld_dnnl *dnnl, const ssld_md *src, const ssld_md *weights, const ssld_md *bias,
+                          const ssld_md *dst, const struct ssld_dnnl_post_ops *post_ops, struct ssld_primitive *primitive);
 
 dnnl_status_t ssld_pooling_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation, dnnl_alg_kind_t algorithm,
                                    const ssld_md *src, const ssld_md *dst, const struct ssld_window *window,

@@ -16,6 +16,7 @@ dnnl_status_t ssld_primitive_finish(struct ssld_primitive *primitive);
 
 /* Per version. */
 dnnl_status_t ssld_post_ops_append(dnnl_post_ops_t chain, const struct ssld_dnnl_eltwise *eltwise);
+dnnl_status_t ssld_post_ops_append_sum(dnnl_post_ops_t chain, const ssld_md *summand);
 size_t        ssld_scratchpad_size(const_dnnl_primitive_desc_t descriptor);
 
 #endif

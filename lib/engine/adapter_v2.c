@@ -30,6 +30,17 @@ ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_
     return status == dnnl_success ? md_copy(dnnl, &value, md) : ssld_dnnl_fail(dnnl, status, "a memory descriptor");
 }
 
+ssld_status ssld_md_create_strided(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, const int64_t *strides,
+                                   dnnl_data_type_t type, ssld_md **md)
+{
+    dnnl_memory_desc_t value;
+    dnnl_dims_t all_dims = { 0 }, all_strides = { 0 };
+    memcpy(all_dims, dims, (size_t)ndims * sizeof dims[0]);
+    memcpy(all_strides, strides, (size_t)ndims * sizeof strides[0]);
+    dnnl_status_t status = dnnl_memory_desc_init_by_strides(&value, ndims, all_dims, type, all_strides);
+    return status == dnnl_success ? md_copy(dnnl, &value, md) : ssld_dnnl_fail(dnnl, status, "a memory descriptor");
+}
+
 void ssld_md_destroy(const struct ssld_dnnl *dnnl, ssld_md *md)
 {
     ssld_free(dnnl->context, md);
@@ -76,6 +87,11 @@ size_t ssld_scratchpad_size(const_dnnl_primitive_desc_t descriptor)
 dnnl_status_t ssld_post_ops_append(dnnl_post_ops_t chain, const struct ssld_dnnl_eltwise *eltwise)
 {
     return dnnl_post_ops_append_eltwise(chain, 1.0f, eltwise->algorithm, eltwise->alpha, eltwise->beta);
+}
+
+dnnl_status_t ssld_post_ops_append_sum(dnnl_post_ops_t chain, const ssld_md *summand)
+{
+    return dnnl_post_ops_append_binary(chain, dnnl_binary_add, &summand->value);
 }
 
 /* The second half of every creation: `operation` is the result of the _desc_init before it. */
@@ -167,6 +183,14 @@ dnnl_status_t ssld_inner_product_backward_weights(const struct ssld_dnnl *dnnl, 
     dnnl_status_t status = dnnl_inner_product_backward_weights_desc_init(
         &description, &src->value, &diff_weights->value, value_of(diff_bias), &diff_dst->value);
     return create(dnnl, status, &description, NULL, forward, primitive);
+}
+
+dnnl_status_t ssld_matmul(const struct ssld_dnnl *dnnl, const ssld_md *src, const ssld_md *weights, const ssld_md *bias,
+                          const ssld_md *dst, const struct ssld_dnnl_post_ops *post_ops, struct ssld_primitive *primitive)
+{
+    dnnl_matmul_desc_t description;
+    dnnl_status_t status = dnnl_matmul_desc_init(&description, &src->value, &weights->value, value_of(bias), &dst->value);
+    return create(dnnl, status, &description, post_ops, NULL, primitive);
 }
 
 dnnl_status_t ssld_pooling_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation,

@@ -31,6 +31,20 @@ ssld_status ssld_md_create(const struct ssld_dnnl *dnnl, int ndims, const int64_
     return SSLD_OK;
 }
 
+ssld_status ssld_md_create_strided(const struct ssld_dnnl *dnnl, int ndims, const int64_t *dims, const int64_t *strides,
+                                   dnnl_data_type_t type, ssld_md **md)
+{
+    dnnl_memory_desc_t handle = NULL;
+    dnnl_dims_t all_dims = { 0 }, all_strides = { 0 };
+    memcpy(all_dims, dims, (size_t)ndims * sizeof dims[0]);
+    memcpy(all_strides, strides, (size_t)ndims * sizeof strides[0]);
+    dnnl_status_t status = dnnl_memory_desc_create_with_strides(&handle, ndims, all_dims, type, all_strides);
+    if (status != dnnl_success)
+        return ssld_dnnl_fail(dnnl, status, "a memory descriptor");
+    *md = md_of_handle(handle);
+    return SSLD_OK;
+}
+
 void ssld_md_destroy(const struct ssld_dnnl *dnnl, ssld_md *md)
 {
     (void)dnnl;
@@ -77,6 +91,11 @@ size_t ssld_scratchpad_size(const_dnnl_primitive_desc_t descriptor)
 dnnl_status_t ssld_post_ops_append(dnnl_post_ops_t chain, const struct ssld_dnnl_eltwise *eltwise)
 {
     return dnnl_post_ops_append_eltwise(chain, eltwise->algorithm, eltwise->alpha, eltwise->beta);
+}
+
+dnnl_status_t ssld_post_ops_append_sum(dnnl_post_ops_t chain, const ssld_md *summand)
+{
+    return dnnl_post_ops_append_binary(chain, dnnl_binary_add, handle_of(summand));
 }
 
 /* Wraps the one call that differs between primitives, which sees `attributes` and `hint`. */
@@ -166,6 +185,14 @@ dnnl_status_t ssld_inner_product_backward_weights(const struct ssld_dnnl *dnnl, 
            dnnl_inner_product_backward_weights_primitive_desc_create(
                &primitive->descriptor, dnnl->engine, handle_of(src), handle_of(diff_weights), handle_of(diff_bias),
                handle_of(diff_dst), hint, attributes));
+}
+
+dnnl_status_t ssld_matmul(const struct ssld_dnnl *dnnl, const ssld_md *src, const ssld_md *weights, const ssld_md *bias,
+                          const ssld_md *dst, const struct ssld_dnnl_post_ops *post_ops, struct ssld_primitive *primitive)
+{
+    CREATE(post_ops, NO_FORWARD,
+           dnnl_matmul_primitive_desc_create(&primitive->descriptor, dnnl->engine, handle_of(src), handle_of(weights),
+                                             handle_of(bias), handle_of(dst), attributes));
 }
 
 dnnl_status_t ssld_pooling_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation,

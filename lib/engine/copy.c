@@ -3,18 +3,16 @@
 #include "engine/kernels.h"
 #include "engine/view.h"
 
-#define TILE 16     /* numbers each way */
-#define PIECE 16384 /* numbers of a run that a thread takes at a time */
+#define TILE 16 /* numbers each way */
 
 enum inner { INNER_RUN, INNER_TILES, INNER_LINE };
 
-/* The loops of a copy: images and `outer` loops of the walk outside, the rest in a kernel. */
 struct copy {
     struct walk walk; /* the kernel's loops last: one, or two of which the first runs along src */
     enum inner  inner;
-    int32_t     outer;
     int32_t     src_type, dst_type;
-    int64_t     pieces; /* of a run */
+    const void *src;
+    void       *dst;
 };
 
 /* -- Kernels ------------------------------------------------------------------------------------------------------ */
@@ -87,90 +85,51 @@ static void move_loop_behind(struct walk *walk, int32_t from, int32_t to)
 
 static struct copy copy_start(const struct walk *walk, int32_t src_type, int32_t dst_type)
 {
-    struct copy copy = { .walk = *walk, .inner = INNER_LINE, .src_type = src_type, .dst_type = dst_type, .pieces = 1 };
+    struct copy copy = { .walk = *walk, .inner = INNER_LINE, .src_type = src_type, .dst_type = dst_type };
     struct walk *w = &copy.walk;
-    if (w->ndims == 0) {
-        w->sizes[w->ndims++] = 1;
-        w->steps[0][0] = w->steps[1][0] = 1;
-    }
     int32_t last = w->ndims - 1;
-    copy.outer = last;
     if (src_type != dst_type || w->steps[0][last] != 1)
         return copy;
     if (w->steps[1][last] == 1) {
         copy.inner = INNER_RUN;
-        copy.pieces = (w->sizes[last] + PIECE - 1) / PIECE;
         return copy;
     }
     for (int32_t i = 0; i < last; i++)
         if (w->steps[1][i] == 1 && w->sizes[i] > 2) {
             move_loop_behind(w, i, last - 1);
             copy.inner = INNER_TILES;
-            copy.outer = last - 1;
             break;
         }
     return copy;
 }
 
-static void copy_inner(const struct copy *copy, int64_t piece, const void *src, void *dst)
+/* `count` iterations of the first loop of the kernel's. */
+static void copy_inner(const struct copy *copy, int64_t count, const void *src, void *dst)
 {
     const struct walk *w = &copy->walk;
     int32_t last = w->ndims - 1;
     size_t size = element_size(copy->dst_type);
-    if (copy->inner == INNER_RUN) {
-        int64_t first = piece * PIECE, count = w->sizes[last] - first < PIECE ? w->sizes[last] - first : PIECE;
-        memcpy((char *)dst + (size_t)first * size, (const char *)src + (size_t)first * size, (size_t)count * size);
-    } else if (copy->inner == INNER_LINE) {
-        copy_line(w->sizes[last], copy->src_type, src, w->steps[1][last], copy->dst_type, dst, w->steps[0][last]);
-    } else if (size == sizeof(uint32_t)) {
-        transpose_words(w->sizes[last - 1], w->sizes[last], src, w->steps[1][last], dst, w->steps[0][last - 1]);
-    } else {
-        transpose_halves(w->sizes[last - 1], w->sizes[last], src, w->steps[1][last], dst, w->steps[0][last - 1]);
-    }
+    if (copy->inner == INNER_RUN)
+        memcpy(dst, src, (size_t)count * size);
+    else if (copy->inner == INNER_LINE)
+        copy_line(count, copy->src_type, src, w->steps[1][last], copy->dst_type, dst, w->steps[0][last]);
+    else if (size == sizeof(uint32_t))
+        transpose_words(count, w->sizes[last], src, w->steps[1][last], dst, w->steps[0][last - 1]);
+    else
+        transpose_halves(count, w->sizes[last], src, w->steps[1][last], dst, w->steps[0][last - 1]);
 }
 
-/* What one thread does: iterations first .. last of images, outer loops and pieces, counted on without divisions. */
-static void copy_range(const struct copy *copy, int64_t iterations, int64_t first, int64_t last, const void *src, void *dst)
+static void copy_body(const void *context, const int64_t *offsets, int64_t count)
 {
-    const struct walk *w = &copy->walk;
-    int64_t at[VIEW_MOST_ATOMS], offsets[WALK_MOST_OPERANDS], rest = first / copy->pieces % iterations;
-    int64_t image = first / copy->pieces / iterations, piece = first % copy->pieces;
-    ssld_walk_seek(w, copy->outer, rest, offsets);
-    for (int32_t i = copy->outer - 1; i >= 0; i--) {
-        at[i] = rest % w->sizes[i];
-        rest /= w->sizes[i];
-    }
-    for (int64_t task = first; task < last; task++) {
-        copy_inner(copy, piece, element_at_const(copy->src_type, src, image * w->images[1] + offsets[1]),
-                   element_at(copy->dst_type, dst, image * w->images[0] + offsets[0]));
-        if (++piece < copy->pieces)
-            continue;
-        piece = 0;
-        int32_t i = copy->outer - 1;
-        for (; i >= 0; i--) {
-            offsets[0] += w->steps[0][i];
-            offsets[1] += w->steps[1][i];
-            if (++at[i] < w->sizes[i])
-                break;
-            at[i] = 0;
-            offsets[0] -= w->sizes[i] * w->steps[0][i];
-            offsets[1] -= w->sizes[i] * w->steps[1][i];
-        }
-        image += i < 0;
-    }
+    const struct copy *copy = context;
+    copy_inner(copy, count, element_at_const(copy->src_type, copy->src, offsets[1]),
+               element_at(copy->dst_type, copy->dst, offsets[0]));
 }
 
 void ssld_walk_copy(const struct walk *walk, int64_t images, int32_t src_type, const void *src, int32_t dst_type, void *dst)
 {
-    enum { PARTS = 16, LEAST = 8192 }; /* elements worth a thread */
     struct copy copy = copy_start(walk, src_type, dst_type);
-    int64_t iterations = 1;
-    for (int32_t i = 0; i < copy.outer; i++)
-        iterations *= copy.walk.sizes[i];
-    int64_t tasks = images * iterations * copy.pieces, parts = tasks < PARTS ? tasks : PARTS;
-    if (images * ssld_walk_elements(walk) < LEAST)
-        parts = 1;
-#pragma omp parallel for if (parts > 1)
-    for (int64_t part = 0; part < parts; part++)
-        copy_range(&copy, iterations, tasks * part / parts, tasks * (part + 1) / parts, src, dst);
+    copy.src = src;
+    copy.dst = dst;
+    ssld_walk_run(&copy.walk, images, copy.inner == INNER_TILES ? 2 : 1, copy_body, &copy);
 }

@@ -26,6 +26,8 @@ struct ssld_plan_options {
                          * and sums are f32 */
     size_t   cache_bytes; /* what a chunk of images may touch; 0: as schedule.c thinks best */
     int32_t  block;   /* channels in a block of activations: 16, 8, 1 (plain); 0: the widest this CPU can convolve */
+    int32_t  keep_count; /* inference only: activations of the graph that ssld_plan_output() will be asked for */
+    const int32_t *keep; /* keep_count of its values */
 };
 
 /* A trainable tensor, or a buffer (running mean or variance, which has no gradient). */
@@ -49,6 +51,8 @@ void        ssld_plan_destroy(struct ssld_plan *plan); /* NULL is ignored */
  * get fewer images than its batch, except with batch statistics. `step` numbers the dropout masks. */
 ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32_t count, uint64_t step,
                               const float **logits);
+/* The index-th of options.keep as the last forward, of `count` images, has made it: row-major floats, image after image. */
+ssld_status ssld_plan_output(const struct ssld_plan *plan, int32_t index, int32_t count, float *dst);
 /* diff_logits (batch, classes) of the last forward -> the diff of every parameter; with `add` the sum of it and what is
  * there. */
 ssld_status ssld_plan_backward(struct ssld_plan *plan, const float *diff_logits, bool add);

@@ -174,7 +174,7 @@ static ssld_status want_ordinary(struct maker *m, int32_t input)
     int32_t value = node->inputs[input];
     if (!ssld_value_is_map(&m->graph->values[value]))
         return want_dense(m, input);
-    return node->kind == SSLD_OP_CONV && is_plain_image(m, value) ? SSLD_OK : want_blocked(m, input);
+    return node->kind == SSLD_OP_CONV && input == 0 && is_plain_image(m, value) ? SSLD_OK : want_blocked(m, input);
 }
 
 /* A constant beside blocks: a number, a number for each channel or each position; where blocks are full, anything. */

@@ -35,6 +35,10 @@ bool ssld_move_view(const struct ssld_graph *graph, const struct ssld_node *node
 int32_t ssld_reorder_walks(const int64_t *dims, int64_t b, const struct layout *src, const struct layout *dst,
                            struct walk walks[2]);
 
+/* The prepare and forward of LAYOUT_MOVE, for operators that are a move sometimes. */
+ssld_status ssld_move_prepare(struct ssld_plan *plan, struct step *step);
+ssld_status ssld_move_forward(struct ssld_plan *plan, struct step *step);
+
 /* Where a value stands in memory: its own tensor's data, or that of the tensor it is a view of. */
 void *ssld_value_data(struct ssld_plan *plan, int32_t value);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* memory.c - where everything stands: whole tensors in one arena shared by lifetime, chunks of them in a small one. */
-#include "engine/plan.h"
+#include "engine/layouts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +36,9 @@ static struct span *find_spans(struct ssld_plan *plan, int32_t ids)
     /* The caller writes pixels before and reads logits after; a second look at a forward that failed needs the pixels. */
     const struct ssld_graph *graph = plan->graph;
     spans[2 * graph->input] = (struct span){ 0, plan->segment_count };
-    spans[2 * graph->output].last = plan->segment_count;
+    spans[2 * plan->layouts[graph->output].root].last = plan->segment_count;
+    for (int32_t i = 0; i < plan->options.keep_count; i++)
+        spans[2 * plan->layouts[plan->kept[i].value].root].last = plan->segment_count;
     if (plan_trains(plan))
         spans[2 * graph->output + 1].first = plan->forward_segments - 1;
     return spans;
@@ -187,8 +189,10 @@ ssld_status ssld_memory_make(struct ssld_plan *plan)
             place->stride = whole ? image_bytes(plan, place->id) : 0;
         }
     plan->pixels = (plan->arena + blocks[2 * plan->graph->input].offset);
-    plan->logits = (plan->arena + blocks[2 * plan->graph->output].offset);
+    plan->logits = (plan->arena + blocks[2 * plan->layouts[plan->graph->output].root].offset);
     plan->diff_logits = (plan->arena + blocks[2 * plan->graph->output + 1].offset);
+    for (int32_t i = 0; i < plan->options.keep_count; i++)
+        plan->kept[i].data = plan->arena + blocks[2 * plan->layouts[plan->kept[i].value].root].offset;
 done:
     ssld_free(plan->context, spans);
     ssld_free(plan->context, blocks);
@@ -241,12 +245,12 @@ static int32_t segment_of(const struct step *step, bool backward)
 
 struct operand ssld_operand_src(const struct ssld_plan *plan, const struct step *step, bool backward, int32_t input)
 {
-    return ssld_operand_of(plan, segment_of(step, backward), 2 * step->node->inputs[input]);
+    return ssld_operand_of(plan, segment_of(step, backward), 2 * plan->layouts[step->node->inputs[input]].root);
 }
 
 struct operand ssld_operand_dst(const struct ssld_plan *plan, const struct step *step)
 {
-    return ssld_operand_of(plan, step->forward_segment, 2 * step->node->output);
+    return ssld_operand_of(plan, step->forward_segment, 2 * plan->layouts[step->node->output].root);
 }
 
 struct operand ssld_operand_diff_dst(const struct ssld_plan *plan, const struct step *step)

@@ -2,6 +2,7 @@
 /* op_binary.c - addition with its activation, multiplication (squeeze-and-excitation's broadcast too), scaling by a
  * constant. */
 #include "engine/kernels.h"
+#include "engine/layouts.h"
 
 /* Both inputs must stand in memory alike. */
 static ssld_status check_layout(struct ssld_plan *plan, const struct step *step)
@@ -98,6 +99,7 @@ static ssld_status add_backward(struct ssld_plan *plan, struct step *step)
 
 const struct engine_op ssld_op_add = {
     .kind = SSLD_OP_ADD,
+    .layout = LAYOUT_SAME,
     .backward_reads = READS_DST,
     .prepare = add_prepare,
     .forward = add_forward,
@@ -253,6 +255,7 @@ static ssld_status mul_backward(struct ssld_plan *plan, struct step *step)
 
 const struct engine_op ssld_op_mul = {
     .kind = SSLD_OP_MUL,
+    .layout = LAYOUT_SAME,
     .cheap = true,
     .backward_reads = READS_SRC,
     .prepare = mul_prepare,
@@ -307,6 +310,7 @@ static ssld_status scale_backward(struct ssld_plan *plan, struct step *step)
 
 const struct engine_op ssld_op_scale = {
     .kind = SSLD_OP_SCALE,
+    .layout = LAYOUT_SAME,
     .cheap = true,
     .prepare = scale_prepare,
     .forward = scale_forward,

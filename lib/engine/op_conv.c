@@ -43,11 +43,14 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, boo
 
 /* -- Preparing ---------------------------------------------------------------------------------------------------- */
 
-static ssld_status create_forward(struct ssld_plan *plan, const struct step *step,
-                                  const struct weighted_descriptors *d, struct ssld_primitive *primitive)
+/* Inference's fusion may have given a convolution something to add to its result; `alone` leaves that out. */
+static ssld_status create_forward(struct ssld_plan *plan, const struct step *step, const struct weighted_descriptors *d,
+                                  bool alone, struct ssld_primitive *primitive)
 {
     struct ssld_dnnl_post_ops post_ops;
     ssld_activation_post_ops(&step->node->activation, &post_ops);
+    if (step->node->input_count > WEIGHTED_SUMMAND && !alone)
+        post_ops.summand = d->dst;
     dnnl_prop_kind_t propagation = plan_trains(plan) ? dnnl_forward_training : dnnl_forward_inference;
     dnnl_status_t created = ssld_convolution_forward(&plan->dnnl, propagation, d->src, d->weights_any, d->bias, d->dst,
                                                      &step->node->attributes.window, &post_ops, primitive);
@@ -57,7 +60,7 @@ static ssld_status create_forward(struct ssld_plan *plan, const struct step *ste
 static ssld_status prepare_forward(struct ssld_plan *plan, struct step *step, struct convolution *conv,
                                    struct weighted_descriptors *d)
 {
-    ssld_status status = create_forward(plan, step, d, &conv->calls.forward.primitive);
+    ssld_status status = create_forward(plan, step, d, false, &conv->calls.forward.primitive);
     if (status)
         return status;
     ssld_call_made(plan, &conv->calls.forward);
@@ -165,7 +168,7 @@ static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *
     bool same = images == ssld_step_images(plan, step, false);
     ssld_status status = describe(plan, step, conv->depthwise, images, &d);
     if (!status && !same)
-        status = create_forward(plan, step, &d, &hint);
+        status = create_forward(plan, step, &d, true, &hint);
     if (!status)
         status = prepare_backward(plan, step, conv, &d, same ? &conv->calls.forward.primitive : &hint);
     if (!status && wants_widened(plan, &conv->calls.backward_weights.primitive))
@@ -238,7 +241,7 @@ static ssld_status convolution_make_whole(struct ssld_plan *plan, struct step *s
     const struct convolution *conv = step->state;
     ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, &d);
     if (!status)
-        status = create_forward(plan, step, &d, &calls->forward.primitive);
+        status = create_forward(plan, step, &d, true, &calls->forward.primitive);
     if (!status && ssld_step_dst(plan, step)->wants_diff)
         status = create_backward(plan, step, &d, &calls->forward.primitive, true, calls);
     if (!status && !conv->depthwise && wants_widened(plan, &calls->backward_weights.primitive))

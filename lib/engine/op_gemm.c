@@ -1,14 +1,28 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* op_gemm.c - fully connected layer: dst (N, K) = src (N, F) weights (K, F)^T + bias (K), as oneDNN's inner product. */
+/* op_gemm.c - fully connected layer: dst (N, K) = src (N, F) weights (K, F)^T + bias (K), as oneDNN's inner product.
+ *
+ * A MatMul with constant weights (F, K) is the same for every row of an image. */
 #include "engine/kernels.h"
 #include "engine/weighted.h"
 
+/* An image's tensor as rows. */
+static struct planes rows_of(const struct planes *planes, int64_t images, int64_t columns)
+{
+    struct planes rows = *planes;
+    rows.n = ssld_planes_elements(planes) / planes->n / columns * images;
+    rows.channels = rows.blocks = columns;
+    rows.h = rows.w = 1;
+    return rows;
+}
+
 static ssld_status describe(struct ssld_plan *plan, const struct step *step, int64_t images, struct weighted_descriptors *d)
 {
-    struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
-    struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
     const struct ssld_node *node = step->node;
-    const int64_t *dims = plan->graph->values[node->inputs[1]].dims;
+    const int64_t *given = plan->graph->values[node->inputs[1]].dims;
+    bool turned = node->kind == SSLD_OP_MATMUL;
+    const int64_t dims[2] = { given[turned ? 1 : 0], given[turned ? 0 : 1] };
+    struct planes src = rows_of(&ssld_step_src(plan, step, 0)->planes, images, dims[1]);
+    struct planes dst = rows_of(&ssld_step_dst(plan, step)->planes, images, dims[0]);
     ssld_status status = ssld_planes_md(plan, &src, true, &d->src);
     if (!status)
         status = ssld_planes_md(plan, &dst, true, &d->dst);
@@ -16,7 +30,7 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, int
     if (!status)
         status = ssld_planes_md(plan, &dst, true, &d->diff_dst);
     if (!status)
-        status = ssld_weighted_describe(plan, 2, dims, dnnl_oi, dnnl_format_tag_any, d);
+        status = ssld_weighted_describe(plan, 2, dims, turned ? dnnl_io : dnnl_oi, dnnl_format_tag_any, d);
     if (!status && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE)
         status = ssld_md_create(&plan->dnnl, 1, dims, dnnl_f32, dnnl_x, &d->bias);
     return status;

@@ -8,6 +8,7 @@
 #include "engine/kernels.h"
 
 #define TILE 16   /* positions */
+#define ROWS 16384 /* numbers of rows that a thread takes at a time */
 #define SLICES 8  /* of an image's positions, at most: each has partial sums of its own, whatever the number of threads */
 
 /* (N, F) stands in memory as (N, F / 16, 1, 16) does, if 16 divides F: as good as blocks. */
@@ -20,6 +21,24 @@ static struct planes as_blocks(const struct planes *planes)
             blocks.blocks = planes->channels / b;
         }
     return blocks;
+}
+
+/* As channels of positions: feature maps as they stand, otherwise (outer, C, inner) around the axis. */
+static struct planes positions_of(const struct ssld_plan *plan, const struct step *step, const struct planes *planes)
+{
+    const struct ssld_value *value = &plan->graph->values[step->node->output];
+    struct planes positions = *planes;
+    int32_t axis = step->node->attributes.axis;
+    if (planes->b > 1)
+        return positions;
+    positions.channels = positions.blocks = value->dims[axis];
+    positions.h = positions.w = 1;
+    for (int32_t i = 0; i < value->ndims; i++)
+        if (i < axis)
+            positions.n *= value->dims[i];
+        else if (i > axis)
+            positions.h *= value->dims[i];
+    return as_blocks(&positions);
 }
 
 /* What one call of a kernel works on: `positions` positions of one image, behind one another in each block. */
@@ -73,6 +92,50 @@ MULTIVERSION static void forward_of_tile(int32_t type, int64_t b, const struct t
 {
     WITH_TYPE(type, WITH_BLOCK(b, forward_tile(TYPE, B, tile, scale, shift, src, dst)));
 }
+
+/* -- Kernels: rows of C numbers close together -------------------------------------------------------------------- */
+
+ALWAYS_INLINE float row_sum(int32_t type, int64_t count, const void *src, float mean, bool squares)
+{
+    float lanes[16] = { 0 }, sum = 0;
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (int64_t l = 0; l < 16; l++) {
+            float x = element_load(type, src, i + l) - mean;
+            lanes[l] += squares ? x * x : x;
+        }
+    for (; i < count; i++) {
+        float x = element_load(type, src, i) - mean;
+        sum += squares ? x * x : x;
+    }
+    for (int64_t l = 0; l < 16; l++)
+        sum += lanes[l];
+    return sum;
+}
+
+/* The row stays in the nearest cache for all three passes. */
+ALWAYS_INLINE void rows_loop(int32_t type, int64_t rows, int64_t count, float epsilon, const float *scale, const float *shift,
+                             const void *src, void *dst)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        const void *from = element_at_const(type, src, r * count);
+        void *to = element_at(type, dst, r * count);
+        float mean = row_sum(type, count, from, 0, false) / (float)count;
+        float inv_std = 1.0f / sqrtf(row_sum(type, count, from, mean, true) / (float)count + epsilon);
+        for (int64_t i = 0; i < count; i++) {
+            float y = (element_load(type, from, i) - mean) * inv_std * scale[i];
+            element_store(type, to, i, shift ? y + shift[i] : y);
+        }
+    }
+}
+
+MULTIVERSION static void forward_of_rows(int32_t type, int64_t rows, int64_t count, float epsilon, const float *scale,
+                                         const float *shift, const void *src, void *dst)
+{
+    WITH_TYPE(type, rows_loop(TYPE, rows, count, epsilon, scale, shift, src, dst));
+}
+
+/* -- Kernels of backward ------------------------------------------------------------------------------------------ */
 
 /* sums[0 .. C) += diff_dst * x^, sums[C .. 2 C) += diff_dst, C padded to whole blocks. With g = diff_dst * scale, of each
  * position the means over the channels of g and of g * x^. */
@@ -160,11 +223,13 @@ static struct tile tile_at(const struct planes *planes, const struct step *step,
 
 static ssld_status layer_norm_prepare(struct ssld_plan *plan, struct step *step)
 {
-    const struct planes *planes = &ssld_step_src(plan, step, 0)->planes;
+    const struct planes *src = &ssld_step_src(plan, step, 0)->planes;
+    struct planes image = ssld_planes_for(src, 1), planes = positions_of(plan, step, &image);
     ssld_status status = SSLD_OK;
-    ssld_tensor_set_planes(ssld_step_dst(plan, step), *planes);
-    ssld_plan_need(&plan->partial_bytes,
-                   (size_t)(ssld_plan_most_images(plan) * slices_of(planes) * 2 * planes->blocks * planes->b) * sizeof(double));
+    ssld_tensor_set_planes(ssld_step_dst(plan, step), *src);
+    if (plan_trains(plan))
+        ssld_plan_need(&plan->partial_bytes, (size_t)(ssld_plan_most_images(plan) * planes.n * slices_of(&planes) * 2 *
+                                                      planes.blocks * planes.b) * sizeof(double));
     for (int32_t input = 1; !status && input < step->node->input_count; input++)
         if (step->node->inputs[input] != SSLD_NO_VALUE)
             status = ssld_plan_add_vector(plan, step, input);
@@ -174,10 +239,20 @@ static ssld_status layer_norm_prepare(struct ssld_plan *plan, struct step *step)
 static ssld_status layer_norm_forward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
-    struct planes planes = as_blocks(&src->planes);
+    struct planes planes = positions_of(plan, step, &src->planes);
     const struct ssld_parameter *scale = ssld_step_parameter(plan, step, 1), *shift = ssld_step_parameter(plan, step, 2);
     int64_t hw = planes.h * planes.w, slices = slices_of(&planes);
     int32_t type = src->planes.type;
+    if (hw == 1) {
+        int64_t together = planes.channels < ROWS ? ROWS / planes.channels : 1;
+#pragma omp parallel for
+        for (int64_t row = 0; row < planes.n; row += together)
+            forward_of_rows(type, planes.n - row < together ? planes.n - row : together, planes.channels,
+                            step->node->attributes.epsilon, scale->value, shift ? shift->value : NULL,
+                            element_at_const(type, src->data, row * planes.channels),
+                            element_at(type, dst->data, row * planes.channels));
+        return SSLD_OK;
+    }
 #pragma omp parallel for
     for (int64_t i = 0; i < planes.n * slices; i++) {
         int64_t first, last, image = i / slices * planes.blocks * hw * planes.b;
@@ -207,7 +282,7 @@ static void add_up(const struct planes *planes, const double *partial, int64_t w
 static ssld_status layer_norm_backward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
-    struct planes planes = as_blocks(&src->planes);
+    struct planes planes = positions_of(plan, step, &src->planes);
     struct ssld_parameter *scale = ssld_step_parameter(plan, step, 1), *shift = ssld_step_parameter(plan, step, 2);
     int64_t hw = planes.h * planes.w, slices = slices_of(&planes), lanes = planes.blocks * planes.b;
     void *diff_src = ssld_step_diff_src(plan, step, 0);

@@ -96,11 +96,19 @@ int32_t ssld_reorder_walks(const int64_t *dims, int64_t b, const struct layout *
 static ssld_status move_make(struct ssld_plan *plan, struct step *step, struct move **move)
 {
     step->state = *move = ssld_alloc_zero(plan->context, 1, sizeof **move);
-    ssld_tensor_set_planes(ssld_step_dst(plan, step), ssld_planes_of_value(plan, &plan->graph->values[step->node->output]));
+    struct tensor *dst = ssld_step_dst(plan, step);
+    struct planes planes = ssld_planes_of_value(plan, &plan->graph->values[step->node->output]);
+    int32_t root = ssld_layout_of(plan, step->node->output)->root;
+    if (root == step->node->output) {
+        ssld_tensor_set_planes(dst, planes);
+    } else { /* it has no bytes of its own */
+        dst->planes = planes;
+        dst->planes.type = plan->tensors[root].planes.type;
+    }
     return *move ? SSLD_OK : ssld_fail_memory(plan->context, "a copy", sizeof **move);
 }
 
-static ssld_status move_prepare(struct ssld_plan *plan, struct step *step)
+ssld_status ssld_move_prepare(struct ssld_plan *plan, struct step *step)
 {
     const struct ssld_node *node = step->node;
     const struct layout *src = ssld_layout_of(plan, node->inputs[0]), *dst = ssld_layout_of(plan, node->output);
@@ -147,7 +155,7 @@ static struct walk turn_round(const struct walk *walk)
     return turned;
 }
 
-static ssld_status move_forward(struct ssld_plan *plan, struct step *step)
+ssld_status ssld_move_forward(struct ssld_plan *plan, struct step *step)
 {
     const struct move *move = step->state;
     struct tensor *dst = ssld_step_dst(plan, step);
@@ -202,8 +210,8 @@ static ssld_status move_backward(struct ssld_plan *plan, struct step *step)
     const struct engine_op name = { .kind = operator,                                                                  \
                                     .layout = LAYOUT_MOVE,                                                             \
                                     .cheap = true,                                                                     \
-                                    .prepare = move_prepare,                                                           \
-                                    .forward = move_forward,                                                           \
+                                    .prepare = ssld_move_prepare,                                                      \
+                                    .forward = ssld_move_forward,                                                      \
                                     .backward = move_backward }
 
 MOVE(ssld_op_transpose, SSLD_OP_TRANSPOSE);
@@ -215,6 +223,6 @@ const struct engine_op ssld_op_reorder = {
     .kind = SSLD_OP_REORDER,
     .cheap = true,
     .prepare = reorder_prepare,
-    .forward = move_forward,
+    .forward = ssld_move_forward,
     .backward = move_backward,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* op_shape.c - operators that move or drop values: Flatten, Identity, Dropout. */
 #include "engine/kernels.h"
+#include "engine/layouts.h"
 
 #include <string.h>
 
@@ -10,6 +11,8 @@
 
 static ssld_status flatten_prepare(struct ssld_plan *plan, struct step *step)
 {
+    if (ssld_layout_of(plan, step->node->output)->root != step->node->output) /* no copy is needed */
+        return ssld_move_prepare(plan, step);
     struct planes planes = ssld_planes_of_value(plan, &plan->graph->values[step->node->output]);
     ssld_tensor_set_planes(ssld_step_dst(plan, step), planes);
     return SSLD_OK;
@@ -38,6 +41,8 @@ static void flatten(const struct tensor *blocked, const struct tensor *flat, boo
 static ssld_status flatten_forward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
+    if (step->state)
+        return ssld_move_forward(plan, step);
     flatten(src, dst, false, src->data, dst->data);
     return SSLD_OK;
 }
@@ -85,6 +90,7 @@ static ssld_status identity_backward(struct ssld_plan *plan, struct step *step)
 
 const struct engine_op ssld_op_identity = {
     .kind = SSLD_OP_IDENTITY,
+    .layout = LAYOUT_SAME,
     .cheap = true,
     .prepare = same_prepare,
     .forward = identity_forward,
@@ -142,6 +148,7 @@ static ssld_status dropout_backward(struct ssld_plan *plan, struct step *step)
 
 const struct engine_op ssld_op_dropout = {
     .kind = SSLD_OP_DROPOUT,
+    .layout = LAYOUT_SAME,
     .cheap = true,
     .prepare = same_prepare,
     .forward = dropout_forward,

@@ -42,6 +42,11 @@ static ssld_status refuse_sharing(struct ssld_plan *plan, const struct step *ste
 
 ssld_status ssld_plan_add_vector(struct ssld_plan *plan, const struct step *step, int32_t input)
 {
+    const struct ssld_value *value = &plan->graph->values[step->node->inputs[input]];
+    int32_t index = plan->tensors[step->node->inputs[input]].parameter;
+    /* What nobody changes may be read by any number of nodes. */
+    if (index >= 0 && !plan->parameters[index].layout && (!plan_trains(plan) || value->role == SSLD_VALUE_BUFFER))
+        return SSLD_OK;
     ssld_status status = refuse_sharing(plan, step, input);
     if (!status) {
         struct parameter *parameter = add(plan, step, input);

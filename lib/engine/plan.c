@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* plan.c - a graph made ready: operators prepared, every tensor given its place in one arena. */
-#include "engine/plan.h"
+#include "engine/layouts.h"
+#include "engine/weighted.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,24 @@ const struct engine_op *const ssld_engine_ops[SSLD_OP_KINDS] = {
     [SSLD_OP_CONCAT] = &ssld_op_concat,
     [SSLD_OP_SLICE] = &ssld_op_slice,
     [SSLD_OP_LAYER_NORM] = &ssld_op_layer_norm,
+    [SSLD_OP_TRANSPOSE] = &ssld_op_transpose,
+    [SSLD_OP_RESHAPE] = &ssld_op_reshape,
+    [SSLD_OP_STRIDED_SLICE] = &ssld_op_strided_slice,
+    [SSLD_OP_TILE] = &ssld_op_tile,
+    [SSLD_OP_UNARY] = &ssld_op_unary,
+    [SSLD_OP_BINARY] = &ssld_op_binary,
+    [SSLD_OP_WHERE] = &ssld_op_where,
+    [SSLD_OP_SOFTMAX] = &ssld_op_softmax,
+    [SSLD_OP_LOG_SOFTMAX] = &ssld_op_log_softmax,
+    [SSLD_OP_REDUCE] = &ssld_op_reduce,
+    [SSLD_OP_JOIN] = &ssld_op_join,
+    [SSLD_OP_GATHER] = &ssld_op_gather,
+    [SSLD_OP_PAD] = &ssld_op_pad,
+    [SSLD_OP_RESIZE] = &ssld_op_resize,
+    [SSLD_OP_GROUP_NORM] = &ssld_op_group_norm,
+    [SSLD_OP_LRN] = &ssld_op_lrn,
+    [SSLD_OP_MATMUL] = &ssld_op_matmul,
+    [SSLD_OP_REORDER] = &ssld_op_reorder,
 };
 
 /* -- What operators ask of the plan ------------------------------------------------------------------------------- */
@@ -67,12 +86,14 @@ void ssld_tensor_set_planes(struct tensor *tensor, struct planes planes)
 
 struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value)
 {
-    int64_t b = value->ndims == 4 ? plan->block : 1;
+    bool map = ssld_value_is_map(value);
+    int64_t b = plan->layouts[value - plan->graph->values].blocked ? plan->block : 1;
+    int64_t channels = map ? value->dims[1] : ssld_value_elements(value);
     return (struct planes){ .n = plan->options.batch,
-                            .channels = value->dims[1],
-                            .blocks = (value->dims[1] + b - 1) / b,
-                            .h = value->dims[2],
-                            .w = value->dims[3],
+                            .channels = channels,
+                            .blocks = (channels + b - 1) / b,
+                            .h = map ? value->dims[2] : 1,
+                            .w = map ? value->dims[3] : 1,
                             .b = b,
                             .type = plan->type };
 }
@@ -101,7 +122,7 @@ size_t ssld_plan_need_weights(struct ssld_plan *plan, int32_t segment, size_t by
 struct planes ssld_planes_of_output(const struct ssld_plan *plan, const struct step *step)
 {
     struct planes planes = ssld_planes_of_value(plan, &plan->graph->values[step->node->output]);
-    if (step->node->output == plan->graph->output)
+    if (step->node->output == plan->layouts[plan->graph->output].root)
         planes.type = ELEMENT_F32;
     return planes;
 }
@@ -169,10 +190,16 @@ static ssld_status run_passes(struct ssld_plan *plan)
         status = ssld_graph_drop_training_nodes(plan->graph);
     if (!status && mode == SSLD_PLAN_EVAL)
         status = ssld_graph_fold_batch_norm(plan->graph);
+    if (!status && mode == SSLD_PLAN_EVAL)
+        status = ssld_graph_merge_branches(plan->graph);
     /* Training keeps what stands before an activation where its derivative needs it: only batch norm, which computes it
      * again, and additions before ReLU take one in. */
+    if (!status && mode == SSLD_PLAN_EVAL)
+        status = ssld_graph_fold_constants(plan->graph);
     if (!status)
         status = ssld_graph_fuse_activations(plan->graph, mode == SSLD_PLAN_TRAIN);
+    if (!status && mode == SSLD_PLAN_EVAL)
+        status = ssld_graph_join_results(plan->graph);
     return status;
 }
 
@@ -213,13 +240,11 @@ static bool node_wants_diff(const struct ssld_plan *plan, const struct ssld_node
 static ssld_status schedule_steps(struct ssld_plan *plan)
 {
     struct ssld_graph *graph = plan->graph;
-    ssld_status status = refuse_nodes(plan);
-    if (status)
-        return status;
     for (int32_t i = 0; i < graph->node_count; i++) {
         struct step *step = &plan->steps[i];
         step->node = &graph->nodes[i];
-        step->op = ssld_engine_ops[step->node->kind];
+        bool rows = step->node->kind == SSLD_OP_MATMUL && ssld_is_fully_connected(graph, step->node);
+        step->op = rows ? &ssld_op_inner_product : ssld_engine_ops[step->node->kind];
         ssld_step_dst(plan, step)->wants_diff = plan_trains(plan) && node_wants_diff(plan, step->node);
     }
     if (plan_trains(plan) && !plan->tensors[graph->output].wants_diff)
@@ -232,13 +257,7 @@ static ssld_status prepare_steps(struct ssld_plan *plan)
     struct ssld_graph *graph = plan->graph;
     ssld_status status = SSLD_OK;
 
-    /* A convolution reads one or three channels as they come, plain; others want blocks. */
-    struct planes input = ssld_planes_of_value(plan, &graph->values[graph->input]);
-    if (input.channels == 1 || input.channels == 3) {
-        input.blocks = input.channels;
-        input.b = 1;
-    }
-    ssld_tensor_set_planes(&plan->tensors[graph->input], input);
+    ssld_tensor_set_planes(&plan->tensors[graph->input], ssld_planes_of_value(plan, &graph->values[graph->input]));
 
     for (int32_t i = 0; !status && i < graph->node_count; i++)
         status = plan->steps[i].op->prepare(plan, &plan->steps[i]);
@@ -317,6 +336,8 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
 {
     ssld_status status = ssld_graph_clone(graph, &plan->graph);
     if (!status)
+        status = ssld_outputs_mark(plan);
+    if (!status)
         status = run_passes(plan);
     if (!status)
         status = ssld_dnnl_open(plan->context, &plan->dnnl);
@@ -327,6 +348,12 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
     if (status)
         return status;
 
+    status = refuse_nodes(plan);
+    if (!status)
+        status = ssld_layouts_make(plan);
+    if (status)
+        return status;
+    ssld_outputs_find(plan);
     size_t values = (size_t)plan->graph->value_count;
     plan->tensors = ssld_alloc_zero(plan->context, values, sizeof *plan->tensors);
     plan->parameters = ssld_alloc_zero(plan->context, values, sizeof *plan->parameters);
@@ -405,6 +432,8 @@ void ssld_plan_destroy(struct ssld_plan *plan)
     ssld_dnnl_close(&plan->dnnl);
     ssld_free(context, plan->steps);
     ssld_free(context, plan->tensors);
+    ssld_free(context, plan->layouts);
+    ssld_free(context, plan->kept);
     ssld_free(context, plan->parameters);
     ssld_memory_release(plan);
     ssld_free(context, plan->scratchpad);

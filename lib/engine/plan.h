@@ -100,6 +100,7 @@ struct weighted;
 struct engine_op {
     int32_t kind; /* enum ssld_op_kind */
     uint8_t backward_reads;
+    uint8_t layout; /* enum layout_rule */
     bool    cheap; /* forward costs a pass over memory or less: better done again in cache than stored (never a oneDNN call) */
     /* Give the output its planes, create primitives, declare parameters, ask for workspace. */
     ssld_status (*prepare)(struct ssld_plan *plan, struct step *step);
@@ -129,7 +130,16 @@ extern const struct engine_op ssld_op_convolution, ssld_op_inner_product, ssld_o
     ssld_op_hard_swish, ssld_op_hard_sigmoid, ssld_op_sigmoid, ssld_op_max_pool, ssld_op_average_pool,
     ssld_op_global_average_pool, ssld_op_add, ssld_op_mul, ssld_op_scale, ssld_op_flatten, ssld_op_dropout,
     ssld_op_identity, ssld_op_leaky_relu, ssld_op_prelu, ssld_op_silu, ssld_op_gelu, ssld_op_gelu_tanh, ssld_op_tanh,
-    ssld_op_concat, ssld_op_slice, ssld_op_layer_norm;
+    ssld_op_concat, ssld_op_slice, ssld_op_layer_norm, ssld_op_transpose, ssld_op_reshape, ssld_op_strided_slice, ssld_op_tile,
+    ssld_op_reorder, ssld_op_matmul, ssld_op_unary, ssld_op_binary, ssld_op_where,
+    ssld_op_softmax, ssld_op_log_softmax, ssld_op_reduce, ssld_op_join, ssld_op_gather, ssld_op_pad, ssld_op_resize,
+    ssld_op_group_norm, ssld_op_lrn;
+
+/* A value that is kept beside the logits. */
+struct kept {
+    int32_t number, value; /* its mark; in graph, behind the passes */
+    char   *data;          /* whole, in the arena */
+};
 
 struct ssld_plan {
     ssld_context            *context;
@@ -139,6 +149,7 @@ struct ssld_plan {
     struct ssld_graph       *graph;  /* after the passes, without data: what is run */
     int64_t                  block;  /* b */
     int32_t                  type;   /* ELEMENT_x that activations and their diffs are kept in; parameters are f32 */
+    struct layout           *layouts; /* one for each value of graph (layouts.h) */
     struct tensor           *tensors; /* one for each value of graph */
     struct step             *steps;   /* one for each node of graph */
     struct parameter        *parameters;
@@ -153,6 +164,7 @@ struct ssld_plan {
     char                    *arena;       /* what more than one segment needs, the whole batch of it */
     size_t                   arena_bytes;
     void                    *pixels, *logits, *diff_logits; /* whole, in the arena */
+    struct kept             *kept;         /* one for each of options.keep */
     float                   *float_logits; /* where the network's output is not f32: converted */
     char                    *values;     /* all parameters' values, then all diffs, of each worker */
     size_t                   values_count, diffs_count; /* floats; diffs of one worker */
@@ -301,6 +313,10 @@ static inline int32_t plan_primitive_threads(const struct ssld_plan *plan)
 
 /* -- Making a plan, in this order ----------------------------------------------------------------------------------- */
 
+/* Values to be kept: marked before the passes, found again behind them. */
+ssld_status ssld_outputs_mark(struct ssld_plan *plan);
+void        ssld_outputs_find(struct ssld_plan *plan);
+bool        ssld_output_is_kept(const struct ssld_plan *plan, int32_t value); /* or one that is a view of it */
 /* Segments, actions and what they touch, from the graph alone. */
 ssld_status ssld_schedule_make(struct ssld_plan *plan);
 /* Once operators are prepared: arenas, and the place of everything in them. */

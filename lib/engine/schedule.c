@@ -16,7 +16,7 @@
  *
  * A value's level is the number of batch norms' moments that must be complete before it can be computed, a diff's level the
  * number of sums of diffs. Everything of a level is one segment. */
-#include "engine/plan.h"
+#include "engine/layouts.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -71,7 +71,7 @@ static void touch(struct builder *b, int32_t id)
 static void touch_data(struct builder *b, int32_t value)
 {
     if (plan_has_activation(b->plan, value))
-        touch(b, 2 * value);
+        touch(b, 2 * b->plan->layouts[value].root);
 }
 
 static void touch_diff(struct builder *b, int32_t value)
@@ -168,7 +168,8 @@ static int32_t find_levels(struct builder *b)
         b->producer[node->output] = n;
         b->level[node->output] = level;
         plan->again[node->output] = plan->options.mode != SSLD_PLAN_EVAL && ssld_engine_ops[node->kind]->cheap &&
-                                    node->output != graph->output && deepest < MOST_AGAIN;
+                                    node->output != graph->output && !ssld_output_is_kept(plan, node->output) &&
+                                    deepest < MOST_AGAIN;
         /* What could not be made again still needs its moments first: a batch norm is stored a level later. */
         depth[node->output] = deepest + 1;
         highest = level > highest ? level : highest;
@@ -178,15 +179,39 @@ static int32_t find_levels(struct builder *b)
     return highest;
 }
 
+static bool is_vector(const struct ssld_value *value)
+{
+    return value->ndims >= 2 && ssld_value_elements(value) == value->dims[1];
+}
+
+/* Inference: the first of the last nodes, those of vectors (a classifier's fully connected layers, 1x1 convolutions behind the
+ * pooling). Their weights are large and their activations small, so they get a segment and chunks of their own.
+ * node_count: there is nothing to divide. */
+static int32_t find_head(const struct ssld_plan *plan)
+{
+    const struct ssld_graph *graph = plan->graph;
+    int32_t head = graph->node_count;
+    bool multiplies = false;
+    if (plan->options.mode != SSLD_PLAN_EVAL || plan->worker_count == 1)
+        return head;
+    while (head > 0 && is_vector(&graph->values[graph->nodes[head - 1].output])) {
+        head--;
+        multiplies |= graph->nodes[head].kind == SSLD_OP_GEMM;
+    }
+    return multiplies ? head : graph->node_count;
+}
+
 static void schedule_forward(struct builder *b)
 {
     struct ssld_plan *plan = b->plan;
     const struct ssld_graph *graph = plan->graph;
-    int32_t highest = find_levels(b);
+    int32_t highest = find_levels(b), head = find_head(plan);
     for (int32_t level = 0; level <= highest && !b->status; level++) {
         begin_segment(b);
         for (int32_t n = 0; n < graph->node_count && !b->status; n++) {
             const struct ssld_node *node = &graph->nodes[n];
+            if (n == head && n)
+                begin_segment(b);
             if (batch_decides(plan, node) && b->level[node->output] - 1 == level)
                 observe(b, n);
             if (b->level[node->output] == level && !plan->again[node->output])

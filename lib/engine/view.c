@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* view.c - views and walks: arithmetic on sizes and strides, no numbers of tensors. */
+/* view.c - views and walks: arithmetic on sizes and strides; the numbers themselves are others' work. */
 #include "engine/view.h"
 
 #include <stdlib.h>
@@ -289,6 +289,11 @@ bool ssld_walk_make(int32_t operands, const struct view *const *views, struct wa
         for (int32_t k = i; k > 0 && is_outside(walk, k, k - 1); k--)
             swap_loops(walk, k, k - 1);
     join_loops(walk);
+    if (!walk->ndims) { /* a single element */
+        walk->sizes[walk->ndims++] = 1;
+        for (int32_t v = 0; v < operands; v++)
+            walk->steps[v][0] = 1;
+    }
     return true;
 }
 
@@ -310,4 +315,66 @@ void ssld_walk_seek(const struct walk *walk, int32_t loops, int64_t index, int64
         for (int32_t v = 0; v < walk->operands; v++)
             offsets[v] += at * walk->steps[v][i];
     }
+}
+
+/* -- Running ------------------------------------------------------------------------------------------------------ */
+
+struct runner {
+    const struct walk *walk;
+    walk_body         *body;
+    const void        *context;
+    int32_t            outer;              /* loops */
+    int64_t            iterations, pieces; /* of an image's outer loops; of the body's first loop */
+};
+
+/* What one thread does: tasks first .. last, counted on without divisions. */
+static void run_tasks(const struct runner *r, int64_t first, int64_t last)
+{
+    const struct walk *w = r->walk;
+    int64_t at[VIEW_MOST_ATOMS], offsets[WALK_MOST_OPERANDS], moved[WALK_MOST_OPERANDS];
+    int64_t piece = first % r->pieces, rest = first / r->pieces % r->iterations, image = first / r->pieces / r->iterations;
+    int64_t size = w->sizes[r->outer];
+    ssld_walk_seek(w, r->outer, rest, offsets);
+    for (int32_t i = r->outer - 1; i >= 0; i--) {
+        at[i] = rest % w->sizes[i];
+        rest /= w->sizes[i];
+    }
+    for (int64_t task = first; task < last; task++) {
+        int64_t start = size * piece / r->pieces, end = size * (piece + 1) / r->pieces;
+        for (int32_t v = 0; v < w->operands; v++)
+            moved[v] = image * w->images[v] + offsets[v] + start * w->steps[v][r->outer];
+        r->body(r->context, moved, end - start);
+        if (++piece < r->pieces)
+            continue;
+        piece = 0;
+        int32_t i = r->outer - 1;
+        for (; i >= 0; i--) {
+            bool more = ++at[i] < w->sizes[i];
+            for (int32_t v = 0; v < w->operands; v++)
+                offsets[v] += (more ? 1 : 1 - w->sizes[i]) * w->steps[v][i];
+            if (more)
+                break;
+            at[i] = 0;
+        }
+        image += i < 0;
+    }
+}
+
+void ssld_walk_run(const struct walk *walk, int64_t images, int32_t inner, walk_body *body, const void *context)
+{
+    enum { PARTS = 16, PIECE = 16384 }; /* of all tasks; elements of a piece */
+    struct runner r = { .walk = walk, .body = body, .context = context, .iterations = 1 };
+    int64_t elements = 1;
+    r.outer = walk->ndims < inner ? 0 : walk->ndims - inner;
+    for (int32_t i = 0; i < walk->ndims; i++)
+        *(i < r.outer ? &r.iterations : &elements) *= walk->sizes[i];
+    r.pieces = (elements + PIECE - 1) / PIECE;
+    if (r.pieces > walk->sizes[r.outer])
+        r.pieces = walk->sizes[r.outer];
+    int64_t tasks = images * r.iterations * r.pieces, parts = tasks < PARTS ? tasks : PARTS;
+    if (images * r.iterations * elements < PIECE / 2)
+        parts = 1;
+#pragma omp parallel for if (parts > 1)
+    for (int64_t part = 0; part < parts; part++)
+        run_tasks(&r, tasks * part / parts, tasks * (part + 1) / parts);
 }

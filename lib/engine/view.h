@@ -52,14 +52,20 @@ struct walk {
 };
 
 /* Views whose dimensions have the same sizes; false if their atoms do not divide each other, which never happens beside dense
- * ones. Loops that can be one are. The order is that of the first view's strides, which is the one written. */
+ * ones. Loops that can be one are; there is one at least. The order is that of the first view's strides, which is the one written. */
 bool ssld_walk_make(int32_t operands, const struct view *const *views, struct walk *walk);
 int64_t ssld_walk_elements(const struct walk *walk); /* of one image */
 
-/* The offsets of the operands at iteration `index` of the outermost `loops` loops. */
+/* The offsets of the operands at iteration `index` of the outermost `loops` loops, in the first image. */
 void ssld_walk_seek(const struct walk *walk, int32_t loops, int64_t index, int64_t *offsets);
 
+/* `body` for each iteration of the images and of all but the last `inner` loops (1 or 2), on several threads. It gets the
+ * operands' offsets, and how many iterations of its first loop to do: long ones come in pieces. */
+typedef void walk_body(const void *context, const int64_t *offsets, int64_t count);
+void ssld_walk_run(const struct walk *walk, int64_t images, int32_t inner, walk_body *body, const void *context);
+
 /* Copy operand 1 to operand 0 for so many images. Types are ELEMENT_x. */
-void ssld_walk_copy(const struct walk *walk, int64_t images, int32_t src_type, const void *src, int32_t dst_type, void *dst);
+void ssld_walk_copy(const struct walk *walk, int64_t images, int32_t src_type, const void *src, int32_t dst_type,
+                    void *dst);
 
 #endif

@@ -120,6 +120,9 @@ static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step,
         status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, ssld_operand_at(weights));
     if (!status && bias)
         status = ssld_call_bind(plan, call, DNNL_ARG_BIAS, dnnl_query_weights_md, 1, ssld_operand_at(bias->value));
+    if (!status && step->node->input_count > WEIGHTED_SUMMAND)
+        status = ssld_call_bind(plan, call, SSLD_ARG_SUMMAND, dnnl_query_dst_md, 0,
+                                ssld_operand_src(plan, step, false, WEIGHTED_SUMMAND));
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_DST, dnnl_query_dst_md, 0, ssld_operand_dst(plan, step));
     return status ? status : ssld_call_bind_scratchpad(plan, call);

@@ -30,6 +30,9 @@ struct weighted_descriptors {
     ssld_md *diff_weights_any;  /* f32 */
 };
 
+/* A MATMUL whose second operand is a constant matrix is an inner product of all rows. */
+bool ssld_is_fully_connected(const struct ssld_graph *graph, const struct ssld_node *node);
+
 void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d);
 
 /* Descriptors of weights of these dims; `plain` and `chosen` are their tags in the graph and for oneDNN. */
@@ -42,7 +45,8 @@ ssld_status ssld_weighted_describe(struct ssld_plan *plan, int ndims, const int6
 ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
                                          struct weighted_descriptors *d);
 
-/* Inputs of the step: 0 src, 1 weights, 2 bias (may be left out). */
+/* Inputs of the step: 0 src, 1 weights, 2 bias (may be left out), 3 what a fused convolution adds. */
+#define WEIGHTED_SUMMAND 3
 ssld_status ssld_weighted_bind(struct ssld_plan *plan, const struct step *step, struct weighted *calls);
 ssld_status ssld_weighted_begin(struct ssld_plan *plan, const struct step *step, struct weighted *calls, bool backward);
 ssld_status ssld_weighted_forward(struct ssld_plan *plan, const struct step *step, struct weighted *calls);

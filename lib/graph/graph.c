@@ -211,13 +211,20 @@ ssld_status ssld_graph_add_value(struct ssld_graph *graph, const char *name, int
 
 /* -- Nodes -------------------------------------------------------------------------------------------------------- */
 
-/* Inputs: as many as the operator takes, all of them values of the graph; the first is an activation. */
+/* Operators that take constants for any of their inputs, but not for all. */
+static bool takes_constants(int32_t kind)
+{
+    return kind == SSLD_OP_BINARY || kind == SSLD_OP_WHERE || kind == SSLD_OP_MATMUL || kind == SSLD_OP_JOIN;
+}
+
+/* Inputs: as many as the operator takes, all of them values of the graph; the first, or at least one, is an activation. */
 static ssld_status check_inputs(const struct ssld_graph *graph, const struct ssld_node *node)
 {
     const struct ssld_op *op = &ssld_ops[node->kind];
     if (node->input_count < op->inputs_least || node->input_count > op->inputs_most)
         return ssld_fail(graph->context, SSLD_INVALID_ARGUMENT, "node '%.80s' (%s): %d inputs; it takes %d to %d", node->name,
                          op->name, node->input_count, op->inputs_least, op->inputs_most);
+    int32_t first = SSLD_NO_VALUE; /* activation */
     for (int32_t i = 0; i < node->input_count; i++) {
         int32_t input = node->inputs[i];
         if (input == SSLD_NO_VALUE && i >= op->inputs_least)
@@ -225,8 +232,10 @@ static ssld_status check_inputs(const struct ssld_graph *graph, const struct ssl
         if (input < 0 || input >= graph->value_count)
             return ssld_fail(graph->context, SSLD_INVALID_ARGUMENT, "node '%.80s' (%s): input %d is missing", node->name,
                              op->name, i);
+        if (first == SSLD_NO_VALUE && graph->values[input].role == SSLD_VALUE_ACTIVATION)
+            first = i;
     }
-    if (graph->values[node->inputs[0]].role != SSLD_VALUE_ACTIVATION)
+    if (first == SSLD_NO_VALUE || (first > 0 && !takes_constants(node->kind)))
         return ssld_fail(graph->context, SSLD_INVALID_ARGUMENT, "node '%.80s' (%s): its first input is a constant", node->name,
                          op->name);
     return SSLD_OK;
@@ -274,13 +283,40 @@ ssld_status ssld_graph_add_node(struct ssld_graph *graph, int32_t kind, const ch
     return SSLD_OK;
 }
 
+ssld_status ssld_graph_insert_node(struct ssld_graph *graph, int32_t at, int32_t kind, const char *name, int32_t input_count,
+                                   const int32_t *inputs, const struct ssld_attributes *attributes, int32_t *output)
+{
+    char unique[256];
+    int32_t number = graph->value_count;
+    do
+        snprintf(unique, sizeof unique, "%.200s_%d", name, number++);
+    while (value_name_taken(graph, unique));
+    ssld_status status = ssld_graph_add_node(graph, kind, unique, input_count, inputs, attributes, unique, output);
+    if (status)
+        return status;
+    struct ssld_node node = graph->nodes[graph->node_count - 1];
+    memmove(&graph->nodes[at + 1], &graph->nodes[at], (size_t)(graph->node_count - 1 - at) * sizeof node);
+    graph->nodes[at] = node;
+    return SSLD_OK;
+}
+
+ssld_status ssld_graph_append_node(struct ssld_graph *graph, const struct ssld_node *node)
+{
+    ssld_status status = reserve_node(graph);
+    if (status)
+        ssld_free(graph->context, node->name);
+    else
+        graph->nodes[graph->node_count++] = *node;
+    return status;
+}
+
 /* -- Questions ---------------------------------------------------------------------------------------------------- */
 
 void ssld_graph_count_readers(const struct ssld_graph *graph, int32_t *readers, int32_t *producers)
 {
     for (int32_t i = 0; i < graph->value_count; i++) {
         if (readers)
-            readers[i] = i == graph->output;
+            readers[i] = (i == graph->output) + (graph->values[i].kept > 0);
         if (producers)
             producers[i] = SSLD_NO_VALUE;
     }

@@ -3,7 +3,7 @@
  *
  * Shape rules are ONNX's. They also bring attributes into one form: kernels are filled in from weights, ceil_mode becomes
  * explicit pads, so whoever runs a graph reads `pads` and never asks how they came about. */
-#include "graph/graph.h"
+#include "graph/ops.h"
 
 #include <float.h>
 #include <string.h>
@@ -11,15 +11,10 @@
 /* Kernels, strides, dilations and pads beyond this are no image network's; below it no sum of them overflows. */
 #define MOST_WINDOW (1 << 20)
 
-#define REFUSE(graph, node, status, format, ...)                                                                   \
-    ssld_fail((graph)->context, status, "node '%.80s' (%s): " format, (node)->name, ssld_ops[(node)->kind].name, __VA_ARGS__)
-#define MISFIT(graph, node, ...) REFUSE(graph, node, SSLD_INVALID_ARGUMENT, __VA_ARGS__)
-
-static const struct ssld_value *input_of(const struct ssld_graph *graph, const struct ssld_node *node, int32_t index)
+/* (N, C, H, W) or (N, F): what operators of channels take. */
+static bool is_one_map(const struct ssld_value *value)
 {
-    if (index >= node->input_count || node->inputs[index] == SSLD_NO_VALUE)
-        return NULL;
-    return &graph->values[node->inputs[index]];
+    return (value->ndims == 4 || value->ndims == 2) && value->dims[0] == 1;
 }
 
 static bool same_dims(const struct ssld_value *a, const struct ssld_value *b)
@@ -34,17 +29,22 @@ static void set_dims(struct ssld_value *dst, int32_t ndims, int64_t d0, int64_t 
     dst->dims[1] = d1;
     dst->dims[2] = d2;
     dst->dims[3] = d3;
+    dst->dims[4] = dst->dims[5] = 1;
 }
 
 static ssld_status need_image(const struct ssld_graph *graph, const struct ssld_node *node)
 {
     const struct ssld_value *src = input_of(graph, node, 0);
-    return src->ndims == 4 ? SSLD_OK
-                           : MISFIT(graph, node, "its input has %d dimensions; it takes (N, C, H, W)", src->ndims);
+    if (src->ndims != 4)
+        return MISFIT(graph, node, "its input has %d dimensions; it takes (N, C, H, W)", src->ndims);
+    if (src->dims[0] != 1)
+        return MISFIT(graph, node, "its input has %lld feature maps for an image; it takes one",
+                      (long long)src->dims[0]);
+    return SSLD_OK;
 }
 
 /* A constant vector with a number for each of `count` channels. */
-static ssld_status need_vector(const struct ssld_graph *graph, const struct ssld_node *node, int32_t index, int64_t count)
+ssld_status ssld_need_vector(const struct ssld_graph *graph, const struct ssld_node *node, int32_t index, int64_t count)
 {
     const struct ssld_value *value = input_of(graph, node, index);
     if (!value)
@@ -76,11 +76,12 @@ static ssld_status check_window(const struct ssld_graph *graph, const struct ssl
     const struct ssld_window *window = &node->attributes.window;
     for (int axis = 0; axis < 2; axis++)
         if (window->kernel[axis] < 1 || window->kernel[axis] > MOST_WINDOW || window->strides[axis] < 1 ||
-            window->strides[axis] > MOST_WINDOW || window->dilations[axis] < 1 || window->dilations[axis] > MOST_WINDOW ||
-            window->pads[axis] < 0 || window->pads[axis] > MOST_WINDOW || window->pads[axis + 2] < 0 ||
-            window->pads[axis + 2] > MOST_WINDOW)
-            return MISFIT(graph, node, "kernel %d, stride %d, dilation %d, pads %d and %d are no window", window->kernel[axis],
-                          window->strides[axis], window->dilations[axis], window->pads[axis], window->pads[axis + 2]);
+            window->strides[axis] > MOST_WINDOW || window->dilations[axis] < 1 ||
+            window->dilations[axis] > MOST_WINDOW || window->pads[axis] < 0 || window->pads[axis] > MOST_WINDOW ||
+            window->pads[axis + 2] < 0 || window->pads[axis + 2] > MOST_WINDOW)
+            return MISFIT(graph, node, "kernel %d, stride %d, dilation %d, pads %d and %d are no window",
+                          window->kernel[axis], window->strides[axis], window->dilations[axis], window->pads[axis],
+                          window->pads[axis + 2]);
     return SSLD_OK;
 }
 
@@ -129,7 +130,8 @@ static ssld_status conv_shape(struct ssld_graph *graph, struct ssld_node *node, 
     int64_t group = attributes->group;
     if (group < 1 || weights->dims[0] % group || weights->dims[1] * group != src->dims[1])
         return MISFIT(graph, node, "%lld input channels do not suit weights of (%lld, %lld, ...) in %lld groups",
-                      (long long)src->dims[1], (long long)weights->dims[0], (long long)weights->dims[1], (long long)group);
+                      (long long)src->dims[1], (long long)weights->dims[0], (long long)weights->dims[1],
+                      (long long)group);
     for (int axis = 0; axis < 2; axis++) {
         int32_t *kernel = &attributes->window.kernel[axis];
         if (*kernel && *kernel != weights->dims[2 + axis])
@@ -137,7 +139,7 @@ static ssld_status conv_shape(struct ssld_graph *graph, struct ssld_node *node, 
                           (long long)weights->dims[2 + axis]);
         *kernel = (int32_t)weights->dims[2 + axis];
     }
-    if ((status = check_window(graph, node)) || (status = need_vector(graph, node, 2, weights->dims[0])) ||
+    if ((status = check_window(graph, node)) || (status = ssld_need_vector(graph, node, 2, weights->dims[0])) ||
         (status = window_sizes(graph, node, sizes)))
         return status;
     set_dims(dst, 4, 1, weights->dims[0], sizes[0], sizes[1]);
@@ -195,7 +197,7 @@ static ssld_status batch_norm_shape(struct ssld_graph *graph, struct ssld_node *
 {
     ssld_status status = need_image(graph, node);
     for (int32_t i = 1; i < node->input_count && !status; i++)
-        status = need_vector(graph, node, i, input_of(graph, node, 0)->dims[1]);
+        status = ssld_need_vector(graph, node, i, input_of(graph, node, 0)->dims[1]);
     return status ? status : same_shape(graph, node, dst);
 }
 
@@ -225,7 +227,8 @@ static ssld_status need_activations(const struct ssld_graph *graph, const struct
 {
     for (int32_t i = 0; i < node->input_count; i++)
         if (input_of(graph, node, i)->role != SSLD_VALUE_ACTIVATION)
-            return MISFIT(graph, node, "input %d '%.80s' is a constant, not an activation", i, input_of(graph, node, i)->name);
+            return MISFIT(graph, node, "input %d '%.80s' is a constant, not an activation", i,
+                          input_of(graph, node, i)->name);
     return SSLD_OK;
 }
 
@@ -243,7 +246,7 @@ static bool is_factor_of(const struct ssld_value *a, const struct ssld_value *b)
 {
     bool by_channel = b->dims[1] == a->dims[1] && b->dims[2] == 1 && b->dims[3] == 1;
     bool by_position = b->dims[1] == 1 && b->dims[2] == a->dims[2] && b->dims[3] == a->dims[3];
-    return a->ndims == 4 && b->ndims == 4 && (by_channel || by_position);
+    return a->ndims == 4 && b->ndims == 4 && is_one_map(a) && is_one_map(b) && (by_channel || by_position);
 }
 
 /* The factor comes second, whichever way round the node was given. */
@@ -256,8 +259,10 @@ static ssld_status mul_shape(struct ssld_graph *graph, struct ssld_node *node, s
     if (!same_dims(a, b) && !is_factor_of(a, b)) {
         int32_t first = node->inputs[0];
         if (!is_factor_of(b, a))
-            return MISFIT(graph, node, "'%.80s' and '%.80s' are not of one shape, nor is one a number for each channel or "
-                          "each position of the other", a->name, b->name);
+            return MISFIT(graph, node,
+                          "'%.80s' and '%.80s' are not of one shape, nor is one a number for each channel or "
+                          "each position of the other",
+                          a->name, b->name);
         node->inputs[0] = node->inputs[1];
         node->inputs[1] = first;
     }
@@ -276,10 +281,9 @@ static ssld_status prelu_shape(struct ssld_graph *graph, struct ssld_node *node,
 
 static ssld_status layer_norm_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst)
 {
-    int64_t channels = input_of(graph, node, 0)->dims[1];
-    ssld_status status = SSLD_OK;
+    ssld_status status = ssld_need_axis(graph, node);
     for (int32_t i = 1; i < node->input_count && !status; i++)
-        status = need_vector(graph, node, i, channels);
+        status = ssld_need_vector(graph, node, i, input_of(graph, node, 0)->dims[node->attributes.axis]);
     return status ? status : same_shape(graph, node, dst);
 }
 
@@ -291,8 +295,10 @@ static ssld_status concat_shape(struct ssld_graph *graph, struct ssld_node *node
     int64_t channels = 0;
     for (int32_t i = 0; i < node->input_count && !status; i++) {
         const struct ssld_value *src = input_of(graph, node, i);
-        if (src->ndims != first->ndims || src->dims[2] != first->dims[2] || src->dims[3] != first->dims[3])
-            return MISFIT(graph, node, "'%.80s' and '%.80s' differ in more than their channels", first->name, src->name);
+        if (src->ndims != first->ndims || src->dims[2] != first->dims[2] || src->dims[3] != first->dims[3] ||
+            !is_one_map(src))
+            return MISFIT(graph, node, "'%.80s' and '%.80s' differ in more than their channels", first->name,
+                          src->name);
         channels += src->dims[1];
     }
     if (!status)
@@ -304,6 +310,8 @@ static ssld_status slice_shape(struct ssld_graph *graph, struct ssld_node *node,
 {
     const struct ssld_value *src = input_of(graph, node, 0);
     int32_t begin = node->attributes.begin, end = node->attributes.end;
+    if (!is_one_map(src))
+        return MISFIT(graph, node, "'%.80s' is neither (N, C, H, W) nor (N, F)", src->name);
     if (begin < 0 || begin >= end || end > src->dims[1])
         return MISFIT(graph, node, "channels %d to %d of %lld; it takes 0 <= begin < end <= channels", begin, end,
                       (long long)src->dims[1]);
@@ -314,11 +322,13 @@ static ssld_status slice_shape(struct ssld_graph *graph, struct ssld_node *node,
 static ssld_status gemm_shape(struct ssld_graph *graph, struct ssld_node *node, struct ssld_value *dst)
 {
     const struct ssld_value *src = input_of(graph, node, 0), *weights = input_of(graph, node, 1);
-    if (src->ndims != 2)
-        return MISFIT(graph, node, "its input has %d dimensions; it takes (N, F)", src->ndims);
+    if (src->ndims != 2 || src->dims[0] != 1)
+        return MISFIT(graph, node, "its input has %d dimensions and %lld rows; it takes (N, F)", src->ndims,
+                      (long long)src->dims[0]);
     if (weights->role == SSLD_VALUE_ACTIVATION || weights->ndims != 2 || weights->dims[1] != src->dims[1])
-        return MISFIT(graph, node, "weights '%.80s' are not a constant (K, %lld)", weights->name, (long long)src->dims[1]);
-    ssld_status status = need_vector(graph, node, 2, weights->dims[0]);
+        return MISFIT(graph, node, "weights '%.80s' are not a constant (K, %lld)", weights->name,
+                      (long long)src->dims[1]);
+    ssld_status status = ssld_need_vector(graph, node, 2, weights->dims[0]);
     if (!status)
         set_dims(dst, 2, 1, weights->dims[0], 1, 1);
     return status;
@@ -337,10 +347,14 @@ static ssld_status flatten_shape(struct ssld_graph *graph, struct ssld_node *nod
 
 /* -- The table ---------------------------------------------------------------------------------------------------- */
 
-#define INT(name, member) { name, SSLD_ATTRIBUTE_INT, offsetof(struct ssld_attributes, member), 1 }
-#define FLOAT(name, member) { name, SSLD_ATTRIBUTE_FLOAT, offsetof(struct ssld_attributes, member), 1 }
-#define INTS(name, member, count) { name, SSLD_ATTRIBUTE_INTS, offsetof(struct ssld_attributes, member), count }
-#define END { NULL, 0, 0, 0 }
+#define INT(name, member) { name, SSLD_ATTRIBUTE_INT, offsetof(struct ssld_attributes, member), 1, false }
+#define FLOAT(name, member) { name, SSLD_ATTRIBUTE_FLOAT, offsetof(struct ssld_attributes, member), 1, false }
+#define INTS(name, member, count) { name, SSLD_ATTRIBUTE_INTS, offsetof(struct ssld_attributes, member), count, false }
+/* Forms that no file has: resolved, with a number for each axis of the graph's. */
+#define OWN_INT(member) { #member, SSLD_ATTRIBUTE_INT, offsetof(struct ssld_attributes, member), 1, true }
+#define OWN_FLOAT(member) { #member, SSLD_ATTRIBUTE_FLOAT, offsetof(struct ssld_attributes, member), 1, true }
+#define OWN_INTS(member) { #member, SSLD_ATTRIBUTE_INTS, offsetof(struct ssld_attributes, member), SSLD_MOST_DIMS, true }
+#define END { NULL, 0, 0, 0, false }
 
 static const struct ssld_attribute no_attributes[] = { END };
 static const struct ssld_attribute conv_attributes[] = {
@@ -364,7 +378,28 @@ static const struct ssld_attribute scale_attributes[] = { FLOAT("scale", scale),
 static const struct ssld_attribute dropout_attributes[] = { FLOAT("ratio", ratio), END };
 static const struct ssld_attribute leaky_relu_attributes[] = { FLOAT("alpha", alpha), END };
 static const struct ssld_attribute slice_attributes[] = { INT("begin", begin), INT("end", end), END };
-static const struct ssld_attribute layer_norm_attributes[] = { FLOAT("epsilon", epsilon), END };
+static const struct ssld_attribute layer_norm_attributes[] = { FLOAT("epsilon", epsilon), OWN_INT(axis), END };
+static const struct ssld_attribute unary_attributes[] = { FLOAT("alpha", alpha), FLOAT("gamma", beta),
+                                                          OWN_INT(function), END };
+static const struct ssld_attribute function_attributes[] = { OWN_INT(function), END };
+static const struct ssld_attribute axis_attributes[] = { OWN_INT(axis), END };
+static const struct ssld_attribute reduce_attributes[] = { OWN_INT(function), OWN_INTS(axes), OWN_INT(keepdims), END };
+static const struct ssld_attribute transpose_attributes[] = { OWN_INTS(perm), END };
+static const struct ssld_attribute reshape_attributes[] = { OWN_INT(rank), OWN_INTS(sizes), END };
+static const struct ssld_attribute strided_slice_attributes[] = { OWN_INTS(starts), OWN_INTS(steps), OWN_INTS(sizes),
+                                                                  END };
+static const struct ssld_attribute pad_attributes[] = { OWN_INT(mode), OWN_INTS(before), OWN_INTS(after),
+                                                        OWN_FLOAT(alpha), END };
+static const struct ssld_attribute tile_attributes[] = { OWN_INTS(sizes), END };
+static const struct ssld_attribute resize_attributes[] = {
+    OWN_INT(mode), OWN_INT(coordinates), OWN_INT(rounding), OWN_INTS(sizes), OWN_FLOAT(scales[0]), OWN_FLOAT(scales[1]),
+    END,
+};
+static const struct ssld_attribute lrn_attributes[] = {
+    INT("size", size), FLOAT("alpha", alpha), FLOAT("beta", beta), FLOAT("bias", scale), END,
+};
+static const struct ssld_attribute group_norm_attributes[] = { FLOAT("epsilon", epsilon), OWN_INT(group), END };
+static const struct ssld_attribute reorder_attributes[] = { OWN_INT(mode), END };
 
 const struct ssld_op ssld_ops[SSLD_OP_KINDS] = {
     [SSLD_OP_CONV] = { "Conv", 2, 3, conv_attributes, conv_shape, conv_macs },
@@ -393,6 +428,24 @@ const struct ssld_op ssld_ops[SSLD_OP_KINDS] = {
     [SSLD_OP_CONCAT] = { "Concat", 1, SSLD_MOST_INPUTS, no_attributes, concat_shape, NULL },
     [SSLD_OP_SLICE] = { "Slice", 1, 1, slice_attributes, slice_shape, NULL },
     [SSLD_OP_LAYER_NORM] = { "LayerNormalization", 2, 3, layer_norm_attributes, layer_norm_shape, NULL },
+    [SSLD_OP_UNARY] = { "Unary", 1, 1, unary_attributes, ssld_unary_shape, NULL },
+    [SSLD_OP_BINARY] = { "Binary", 2, 2, function_attributes, ssld_binary_shape, NULL },
+    [SSLD_OP_WHERE] = { "Where", 3, 3, no_attributes, ssld_where_shape, NULL },
+    [SSLD_OP_MATMUL] = { "MatMul", 2, 3, no_attributes, ssld_matmul_shape, ssld_matmul_macs },
+    [SSLD_OP_SOFTMAX] = { "Softmax", 1, 1, axis_attributes, ssld_softmax_shape, NULL },
+    [SSLD_OP_LOG_SOFTMAX] = { "LogSoftmax", 1, 1, axis_attributes, ssld_softmax_shape, NULL },
+    [SSLD_OP_REDUCE] = { "Reduce", 1, 1, reduce_attributes, ssld_reduce_shape, NULL },
+    [SSLD_OP_TRANSPOSE] = { "Transpose", 1, 1, transpose_attributes, ssld_transpose_shape, NULL },
+    [SSLD_OP_RESHAPE] = { "Reshape", 1, 1, reshape_attributes, ssld_reshape_shape, NULL },
+    [SSLD_OP_JOIN] = { "Join", 1, SSLD_MOST_INPUTS, axis_attributes, ssld_join_shape, NULL },
+    [SSLD_OP_STRIDED_SLICE] = { "StridedSlice", 1, 1, strided_slice_attributes, ssld_strided_slice_shape, NULL },
+    [SSLD_OP_GATHER] = { "Gather", 2, 2, axis_attributes, ssld_gather_shape, NULL },
+    [SSLD_OP_PAD] = { "Pad", 1, 1, pad_attributes, ssld_pad_shape, NULL },
+    [SSLD_OP_TILE] = { "Tile", 1, 1, tile_attributes, ssld_tile_shape, NULL },
+    [SSLD_OP_RESIZE] = { "Resize", 1, 1, resize_attributes, ssld_resize_shape, NULL },
+    [SSLD_OP_LRN] = { "LRN", 1, 1, lrn_attributes, ssld_lrn_shape, NULL },
+    [SSLD_OP_GROUP_NORM] = { "GroupNormalization", 3, 3, group_norm_attributes, ssld_group_norm_shape, NULL },
+    [SSLD_OP_REORDER] = { "Reorder", 1, 1, reorder_attributes, ssld_reorder_shape, NULL },
 };
 
 /* ONNX's values for what a file leaves out. alpha and beta mean something else for each operator that has them. */
@@ -405,6 +458,7 @@ struct ssld_attributes ssld_op_defaults(int32_t kind)
         [SSLD_OP_HARD_SIGMOID] = { 0.2f, 0.5f },
         [SSLD_OP_HARD_SWISH] = { 1.0f / 6.0f, 0.5f },
         [SSLD_OP_LEAKY_RELU] = { 0.01f, 0 },
+        [SSLD_OP_LRN] = { 0.0001f, 0.75f },
     };
     struct ssld_attributes defaults = {
         .window = { .strides = { 1, 1 }, .dilations = { 1, 1 } },
@@ -413,6 +467,10 @@ struct ssld_attributes ssld_op_defaults(int32_t kind)
         .momentum = 0.9f,
         .scale = 1.0f,
         .ratio = 0.5f,
+        .axis = 1,
+        .keepdims = 1,
+        .steps = { 1, 1, 1, 1, 1, 1 },
+        .scales = { 1, 1 },
     };
     if (kind >= 0 && kind < SSLD_OP_KINDS) {
         defaults.alpha = pairs[kind].alpha;

@@ -1,57 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* passes.c - changes to a whole graph: folding, fusing, dropping. Each leaves a graph that ssld_graph_check() accepts.
- *
- * A node that moves into the one before it swaps outputs with it: the node before then makes what readers want, nobody reads
- * the other's output any more, and ssld_graph_remove_unused() takes it away. */
-#include "graph/graph.h"
+/* passes.c - changes to a whole graph: folding, fusing, dropping. Each leaves a graph that ssld_graph_check() accepts. */
+#include "graph/uses.h"
 
 #include <math.h>
 #include <string.h>
-
-/* Who reads and who makes each value. */
-struct uses {
-    int32_t *readers, *producers;
-};
-
-static ssld_status uses_take(const struct ssld_graph *graph, struct uses *uses)
-{
-    size_t count = (size_t)graph->value_count + 1;
-    uses->readers = ssld_alloc(graph->context, 2 * count * sizeof(int32_t));
-    if (!uses->readers)
-        return ssld_fail_memory(graph->context, "the readers of a graph's values", 2 * count * sizeof(int32_t));
-    uses->producers = uses->readers + count;
-    ssld_graph_count_readers(graph, uses->readers, uses->producers);
-    return SSLD_OK;
-}
-
-static void uses_free(const struct ssld_graph *graph, struct uses *uses)
-{
-    ssld_free(graph->context, uses->readers);
-}
-
-/* The node that makes a value which nobody but its one reader sees; NULL if there is none. */
-static struct ssld_node *sole_producer(struct ssld_graph *graph, const struct uses *uses, int32_t value)
-{
-    if (uses->readers[value] != 1 || uses->producers[value] == SSLD_NO_VALUE)
-        return NULL;
-    return &graph->nodes[uses->producers[value]];
-}
-
-static void swap_outputs(struct uses *uses, struct ssld_node *producer, struct ssld_node *reader)
-{
-    int32_t inner = producer->output, outer = reader->output;
-    producer->output = outer;
-    reader->output = inner;
-    int32_t node = uses->producers[inner];
-    uses->producers[inner] = uses->producers[outer];
-    uses->producers[outer] = node;
-}
 
 /* -- Unused nodes and values -------------------------------------------------------------------------------------- */
 
 static void mark_live(const struct ssld_graph *graph, bool *live_nodes, bool *live_values)
 {
-    live_values[graph->output] = true;
+    for (int32_t i = 0; i < graph->value_count; i++)
+        live_values[i] = i == graph->output || graph->values[i].kept;
     for (int32_t n = graph->node_count - 1; n >= 0; n--) {
         const struct ssld_node *node = &graph->nodes[n];
         if (!live_values[node->output])
@@ -144,12 +103,12 @@ static ssld_status fold_weights(struct ssld_graph *graph, const struct ssld_node
 ssld_status ssld_graph_fold_batch_norm(struct ssld_graph *graph)
 {
     struct uses uses = { NULL, NULL };
-    ssld_status status = uses_take(graph, &uses);
+    ssld_status status = ssld_uses_take(graph, &uses);
     if (status)
         return status;
     for (int32_t n = 0; n < graph->node_count && !status; n++) {
         struct ssld_node *norm = &graph->nodes[n];
-        struct ssld_node *conv = norm->kind == SSLD_OP_BATCH_NORM ? sole_producer(graph, &uses, norm->inputs[0]) : NULL;
+        struct ssld_node *conv = norm->kind == SSLD_OP_BATCH_NORM ? ssld_uses_sole_producer(graph, &uses, norm->inputs[0]) : NULL;
         if (!conv || conv->kind != SSLD_OP_CONV || conv->activation.kind != SSLD_OP_IDENTITY)
             continue;
         int32_t weights, bias;
@@ -160,9 +119,9 @@ ssld_status ssld_graph_fold_batch_norm(struct ssld_graph *graph)
         conv->inputs[2] = bias;
         conv->input_count = 3;
         conv->activation = norm->activation;
-        swap_outputs(&uses, conv, norm);
+        ssld_uses_swap_outputs(&uses, conv, norm);
     }
-    uses_free(graph, &uses);
+    ssld_uses_free(graph, &uses);
     return status ? status : ssld_graph_remove_unused(graph);
 }
 
@@ -182,18 +141,18 @@ static bool takes_activation(const struct ssld_node *node, int32_t activation, b
 ssld_status ssld_graph_fuse_activations(struct ssld_graph *graph, bool for_training)
 {
     struct uses uses = { NULL, NULL };
-    ssld_status status = uses_take(graph, &uses);
+    ssld_status status = ssld_uses_take(graph, &uses);
     if (status)
         return status;
     for (int32_t n = 0; n < graph->node_count; n++) {
         struct ssld_node *node = &graph->nodes[n];
-        struct ssld_node *before = ssld_op_is_activation(node->kind) ? sole_producer(graph, &uses, node->inputs[0]) : NULL;
+        struct ssld_node *before = ssld_op_is_activation(node->kind) ? ssld_uses_sole_producer(graph, &uses, node->inputs[0]) : NULL;
         if (!before || !takes_activation(before, node->kind, for_training))
             continue;
         before->activation = ssld_node_as_activation(node);
-        swap_outputs(&uses, before, node);
+        ssld_uses_swap_outputs(&uses, before, node);
     }
-    uses_free(graph, &uses);
+    ssld_uses_free(graph, &uses);
     return ssld_graph_remove_unused(graph);
 }
 
@@ -207,7 +166,7 @@ static bool close_to(float number, double wanted)
 /* The node of this kind that makes `value` for a single reader; NULL if there is none. */
 static struct ssld_node *sole_of_kind(struct ssld_graph *graph, const struct uses *uses, int32_t value, int32_t kind)
 {
-    struct ssld_node *node = sole_producer(graph, uses, value);
+    struct ssld_node *node = ssld_uses_sole_producer(graph, uses, value);
     return node && node->kind == kind && node->activation.kind == SSLD_OP_IDENTITY ? node : NULL;
 }
 
@@ -234,7 +193,7 @@ static bool is_gelu_argument(struct ssld_graph *graph, const struct uses *uses, 
 /* What x times the value `gate` is; SSLD_OP_MUL if nothing better. */
 static int32_t kind_of_product(struct ssld_graph *graph, const struct uses *uses, int32_t x, int32_t gate)
 {
-    const struct ssld_node *node = sole_producer(graph, uses, gate);
+    const struct ssld_node *node = ssld_uses_sole_producer(graph, uses, gate);
     if (!node)
         return SSLD_OP_MUL;
     if (node->kind == SSLD_OP_HARD_SIGMOID && node->inputs[0] == x && close_to(node->attributes.alpha, 1.0 / 6) &&
@@ -250,7 +209,7 @@ static int32_t kind_of_product(struct ssld_graph *graph, const struct uses *uses
 ssld_status ssld_graph_join_gates(struct ssld_graph *graph)
 {
     struct uses uses = { NULL, NULL };
-    ssld_status status = uses_take(graph, &uses);
+    ssld_status status = ssld_uses_take(graph, &uses);
     if (status)
         return status;
     for (int32_t n = 0; n < graph->node_count; n++) {
@@ -266,7 +225,7 @@ ssld_status ssld_graph_join_gates(struct ssld_graph *graph)
             node->input_count = 1;
         }
     }
-    uses_free(graph, &uses);
+    ssld_uses_free(graph, &uses);
     return ssld_graph_remove_unused(graph);
 }
 

@@ -67,7 +67,7 @@ struct entry *ssld_names_add(struct names *names, const char *name, int32_t kind
     if (names->count == names->capacity && (names->count >= 1 << 26 || !grow(names)))
         return NULL;
     struct entry *entry = &names->entries[names->count];
-    *entry = (struct entry){ .name = name, .kind = kind, .value = SSLD_NO_VALUE, .graph_node = SSLD_NO_VALUE };
+    *entry = (struct entry){ .name = name, .kind = kind, .operand.value = SSLD_NO_VALUE };
     *slot_of(names, name) = ++names->count;
     return entry;
 }

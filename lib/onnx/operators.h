@@ -11,8 +11,9 @@ struct Ssld__Onnx__NodeProto; /* generated; reader.h calls it onnx_node */
 struct onnx_operator {
     const char *name;
     int32_t     kind; /* in the graph; SSLD_OP_KINDS where the operator leaves no node of one kind */
-    ssld_status (*convert)(struct reader *reader, const struct onnx_operator *row, const struct Ssld__Onnx__NodeProto *node,
-                           struct ssld_attributes *attributes);
+    ssld_status (*convert)(struct reader *reader, const struct onnx_operator *row,
+                           const struct Ssld__Onnx__NodeProto *node, struct ssld_attributes *attributes);
+    int32_t     since; /* opset that brought the form read here, or an older one that is the same; from 7 on all are */
     const char *note; /* for the document: what is asked of it */
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* read.c - an ONNX file as a whole: parsed within a memory budget, its names resolved, its live nodes converted in order.
+/* read.c - an ONNX file as a whole: parsed within a memory budget, its names resolved, its live nodes converted in order, and
+ * the graph brought to the form that is fast.
  *
- * Nodes that the logits do not depend on are not looked at further than their names. Nodes that are not supported are
- * collected, so that one text names all of them. */
+ * Nodes that the logits do not depend on are not looked at further than their names. What is wrong with nodes is collected, so
+ * that one text names all of them. */
 #include "onnx/onnx.h"
 
 #include <stdio.h>
@@ -13,15 +14,17 @@
 #define LEAST_OPSET 7
 #define LEAST_IR 3
 #define BUDGET_FACTOR 16u /* parsed messages and the graph, as multiples of the file: honest files need about 3 */
-#define BUDGET_BASE ((size_t)64 << 20)
+#define BUDGET_BASE ((uint64_t)64 << 20)
 #define TEXT_SIZE 2048
+#define MOST_UNDEFINED 64 /* names that are looked for further: each costs a walk */
 #define LIST_SIZE 3500 /* of the 4096 characters that a failure text has */
 
 /* What the walk over the nodes has found that it cannot do. */
-struct unsupported {
-    char    text[LIST_SIZE];
-    size_t  length;
-    int32_t count, left_out;
+struct problems {
+    char        text[LIST_SIZE];
+    size_t      length;
+    int32_t     count, left_out;
+    ssld_status status; /* SSLD_UNSUPPORTED unless a worse one is among them */
 };
 
 /* -- Texts -------------------------------------------------------------------------------------------------------- */
@@ -34,7 +37,8 @@ static void make_printable(char *text)
             *text = '?';
 }
 
-ssld_status ssld_onnx_refuse(const struct reader *reader, const onnx_node *node, ssld_status status, const char *format, ...)
+ssld_status ssld_onnx_refuse(const struct reader *reader, const onnx_node *node, ssld_status status, const char *format,
+                             ...)
 {
     char text[TEXT_SIZE];
     va_list arguments;
@@ -42,11 +46,12 @@ ssld_status ssld_onnx_refuse(const struct reader *reader, const onnx_node *node,
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     const char *name = node->name && *node->name ? node->name : node->n_output ? node->output[0] : "";
-    return ssld_fail(reader->context, status, "node '%.80s' (%.40s): %s", name, node->op_type ? node->op_type : "no operator",
-                     text);
+    return ssld_fail(reader->context, status, "node '%.80s' (%.40s): %s", name,
+                     node->op_type ? node->op_type : "no operator", text);
 }
 
-static ssld_status refuse_file(const struct reader *reader, ssld_status status, const char *format, ...) SSLD_PRINTF(3, 4);
+static ssld_status refuse_file(const struct reader *reader, ssld_status status, const char *format, ...)
+    SSLD_PRINTF(3, 4);
 static ssld_status refuse_file(const struct reader *reader, ssld_status status, const char *format, ...)
 {
     char text[TEXT_SIZE];
@@ -68,44 +73,77 @@ static ssld_status name_file(const struct reader *reader, ssld_status status)
     return refuse_file(reader, status == SSLD_INVALID_ARGUMENT ? SSLD_FORMAT : status, "%s", text);
 }
 
-static void collect(const struct reader *reader, struct unsupported *list)
+/* Take the last failure down. Only what no other node could do better about ends the walk: true then. */
+static bool collect(const struct reader *reader, struct problems *list, ssld_status status)
 {
     char text[TEXT_SIZE];
+    if (reader->over_budget)
+        return true;
+    if (status != SSLD_UNSUPPORTED && status != SSLD_FORMAT && status != SSLD_INVALID_ARGUMENT &&
+        status != SSLD_NOT_FOUND)
+        return true;
     ssld_context_error(reader->context, text, sizeof text);
     make_printable(text);
     size_t length = strlen(text);
     list->count++;
+    list->status = status != SSLD_UNSUPPORTED ? SSLD_FORMAT : list->status ? list->status : SSLD_UNSUPPORTED;
     if (list->left_out || list->length + length + 3 > sizeof list->text) {
         list->left_out++;
-        return;
+        return false;
     }
     list->length += (size_t)snprintf(list->text + list->length, sizeof list->text - list->length, "%s%s",
                                      list->length ? "; " : "", text);
+    return false;
 }
 
-static ssld_status refuse_unsupported(const struct reader *reader, const struct unsupported *list)
+static ssld_status refuse_problems(const struct reader *reader, const struct problems *list)
 {
     char more[48] = "";
+    if (!list->count)
+        return SSLD_OK;
     if (list->left_out)
         snprintf(more, sizeof more, "; and %d more", list->left_out);
-    return ssld_fail(reader->context, SSLD_UNSUPPORTED, "%s: %d node%s not supported (see docs/onnx-support.md): %s%s",
-                     reader->file, list->count, list->count == 1 ? " is" : "s are", list->text, more);
+    if (list->status == SSLD_UNSUPPORTED)
+        return ssld_fail(reader->context, SSLD_UNSUPPORTED,
+                         "%s: %d node%s not supported (see docs/onnx-support.md): %s%s", reader->file, list->count,
+                         list->count == 1 ? " is" : "s are", list->text, more);
+    if (list->count == 1)
+        return ssld_fail(reader->context, SSLD_FORMAT, "%s: %s", reader->file, list->text);
+    return ssld_fail(reader->context, SSLD_FORMAT, "%s: %d problems: %s%s", reader->file, list->count, list->text,
+                     more);
 }
 
 /* -- Parsing ------------------------------------------------------------------------------------------------------ */
 
-/* protobuf-c's memory comes from the context and out of the budget, which is not given back: it bounds the work too. */
+ssld_status ssld_onnx_spend(struct reader *reader, uint64_t bytes)
+{
+    if (bytes <= reader->allowed - reader->taken) {
+        reader->taken += bytes;
+        return SSLD_OK;
+    }
+    reader->over_budget = true;
+    if (reader->allowed == reader->limit)
+        return ssld_fail(reader->context, SSLD_OUT_OF_MEMORY,
+                         "%s: reading it would take more than %llu bytes; allow more with ssld_model_load_options.memory_limit",
+                         reader->file, (unsigned long long)reader->limit);
+    return ssld_fail(reader->context, SSLD_FORMAT,
+                     "%s: its %zu bytes unfold to more than %u times their size: constants "
+                     "outgrow the file",
+                     reader->file, reader->size, BUDGET_FACTOR);
+}
+
+/* protobuf-c's memory comes from the context and out of the budget. */
 static void *budget_alloc(void *user, size_t size)
 {
     struct reader *reader = user;
     size_t rounded = (size + 63) & ~(size_t)63;
-    if (rounded < size || rounded > reader->budget) {
+    if (rounded < size || rounded > reader->allowed - reader->taken) {
         reader->over_budget = true;
         return NULL;
     }
     void *memory = ssld_alloc(reader->context, size);
     if (memory)
-        reader->budget -= rounded;
+        reader->taken += rounded;
     reader->no_memory = !memory;
     return memory;
 }
@@ -116,18 +154,25 @@ static void budget_free(void *user, void *memory)
     ssld_free(reader->context, memory);
 }
 
-static ssld_status parse(struct reader *reader, ProtobufCAllocator *allocator, const void *bytes, size_t size,
-                         Ssld__Onnx__ModelProto **model)
+static ssld_status parse(struct reader *reader, ProtobufCAllocator *allocator, Ssld__Onnx__ModelProto **model)
 {
-    reader->budget = size > (SIZE_MAX - BUDGET_BASE) / BUDGET_FACTOR ? SIZE_MAX : BUDGET_FACTOR * size + BUDGET_BASE;
-    *model = ssld__onnx__model_proto__unpack(allocator, size, bytes);
+    uint8_t *stripped = NULL;
+    size_t size = 0;
+    uint64_t by_size = (uint64_t)reader->size > (UINT64_MAX - BUDGET_BASE) / BUDGET_FACTOR
+                           ? UINT64_MAX : BUDGET_FACTOR * (uint64_t)reader->size + BUDGET_BASE;
+    reader->allowed = by_size < reader->limit ? by_size : reader->limit;
+    ssld_status status = ssld_onnx_take_payloads_out(reader, &stripped, &size);
+    if (status)
+        return status;
+    *model = ssld__onnx__model_proto__unpack(allocator, size, stripped);
+    ssld_free(reader->context, stripped);
     if (*model)
         return SSLD_OK;
     if (reader->no_memory)
         return ssld_fail_memory(reader->context, "an ONNX file", size);
     if (reader->over_budget)
-        return refuse_file(reader, SSLD_FORMAT, "its %zu bytes unfold to more than %u times their size", size, BUDGET_FACTOR);
-    return refuse_file(reader, SSLD_FORMAT, "not an ONNX file, or cut off (%zu bytes)", size);
+        return ssld_onnx_spend(reader, UINT64_MAX);
+    return refuse_file(reader, SSLD_FORMAT, "not an ONNX file, or cut off (%zu bytes)", reader->size);
 }
 
 static bool default_domain(const char *domain)
@@ -135,7 +180,7 @@ static bool default_domain(const char *domain)
     return !domain || !*domain || !strcmp(domain, "ai.onnx");
 }
 
-static ssld_status check_model(const struct reader *reader, const Ssld__Onnx__ModelProto *model)
+static ssld_status check_model(struct reader *reader, const Ssld__Onnx__ModelProto *model)
 {
     int64_t opset = 0;
     for (size_t i = 0; i < model->n_opset_import; i++)
@@ -144,10 +189,12 @@ static ssld_status check_model(const struct reader *reader, const Ssld__Onnx__Mo
     if (!model->graph)
         return refuse_file(reader, SSLD_FORMAT, "not an ONNX file: it has no graph");
     if (!model->has_ir_version || model->ir_version < LEAST_IR || !opset)
-        return refuse_file(reader, SSLD_FORMAT, "not an ONNX file of IR version %d or later with an operator set", LEAST_IR);
+        return refuse_file(reader, SSLD_FORMAT, "not an ONNX file of IR version %d or later with an operator set",
+                           LEAST_IR);
     if (opset < LEAST_OPSET)
         return refuse_file(reader, SSLD_UNSUPPORTED, "opset %lld; export the model with opset %d or later (17 suits)",
                            (long long)opset, LEAST_OPSET);
+    reader->opset = opset;
     return SSLD_OK;
 }
 
@@ -213,22 +260,23 @@ static ssld_status refuse_undefined(const struct reader *reader, const Ssld__Onn
 /* Every node reads only what stands before it, and makes what nothing else makes. */
 static ssld_status add_nodes(struct reader *reader, const Ssld__Onnx__GraphProto *graph)
 {
-    for (size_t n = 0; n < graph->n_node; n++) {
+    struct problems *list = ssld_alloc_zero(reader->context, 1, sizeof *list);
+    ssld_status status = list ? SSLD_OK : ssld_fail_memory(reader->context, "the names of an ONNX file", sizeof *list);
+    for (size_t n = 0; n < graph->n_node && !status; n++) {
         const onnx_node *node = graph->node[n];
-        for (size_t i = 0; i < node->n_input; i++) {
+        for (size_t i = 0; i < node->n_input && list->count < MOST_UNDEFINED; i++) {
             const char *name = ssld_onnx_input_name(node, i);
             if (name && !ssld_names_find(&reader->names, name))
-                return name_file(reader, refuse_undefined(reader, graph, n, name));
+                collect(reader, list, refuse_undefined(reader, graph, n, name));
         }
-        for (size_t i = 0; i < node->n_output; i++) {
-            if (!*node->output[i])
-                continue;
-            ssld_status status = add_name(reader, node->output[i], ENTRY_OUTPUT, NULL);
-            if (status)
-                return status;
-        }
+        for (size_t i = 0; i < node->n_output && !status; i++)
+            if (*node->output[i])
+                status = add_name(reader, node->output[i], ENTRY_OUTPUT, NULL);
     }
-    return SSLD_OK;
+    if (!status)
+        status = refuse_problems(reader, list);
+    ssld_free(reader->context, list);
+    return status;
 }
 
 /* From the logits backwards: which names matter, and how many readers each has. */
@@ -240,7 +288,6 @@ static ssld_status mark_live(struct reader *reader, const Ssld__Onnx__GraphProto
         return refuse_file(reader, SSLD_FORMAT, "it has no output, or one that nothing makes");
     reader->output = output->name;
     output->live = true;
-    output->readers = 1;
     for (size_t n = graph->n_node; n-- > 0;) {
         const onnx_node *node = graph->node[n];
         bool live = false;
@@ -248,10 +295,8 @@ static ssld_status mark_live(struct reader *reader, const Ssld__Onnx__GraphProto
             live = *node->output[i] && ssld_names_find(&reader->names, node->output[i])->live;
         for (size_t i = 0; i < node->n_input && live; i++) {
             struct entry *input = ssld_onnx_input(reader, node, i);
-            if (!input)
-                continue;
-            input->live = true;
-            input->readers++;
+            if (input)
+                input->live = true;
         }
     }
     return SSLD_OK;
@@ -262,30 +307,93 @@ static ssld_status mark_live(struct reader *reader, const Ssld__Onnx__GraphProto
 /* A size the file gives, or `fallback` where it leaves it open. */
 static int64_t size_of(const Ssld__Onnx__DimensionProto *dimension, int64_t fallback)
 {
-    return dimension->has_dim_value && dimension->dim_value != 0 && dimension->dim_value != -1 ? dimension->dim_value : fallback;
+    return dimension->has_dim_value && dimension->dim_value != 0 && dimension->dim_value != -1 ? dimension->dim_value
+                                                                                               : fallback;
 }
 
-static ssld_status add_image(struct reader *reader, const Ssld__Onnx__ValueInfoProto *image, int32_t height, int32_t width)
+static bool is_channels(int64_t size)
+{
+    return size == 1 || size == 3 || size == 4;
+}
+
+/* The graph's input is (1, C, H, W). Where a file has its channels last, as TensorFlow does, what it sees is transposed. */
+static ssld_status add_planes(struct reader *reader, const char *name, bool last, int64_t channels, int64_t height,
+                              int64_t width)
+{
+    struct ssld_graph *graph = reader->graph;
+    struct operand *operand = &ssld_names_find(&reader->names, name)->operand;
+    struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_TRANSPOSE);
+    static const int32_t to_last[4] = { 0, 2, 3, 1 };
+    const int64_t dims[4] = { 1, channels, height, width };
+    char made_up[256];
+    ssld_status status = ssld_graph_add_value(graph, name, SSLD_VALUE_ACTIVATION, 4, dims, NULL, &graph->input);
+    operand->value = graph->input;
+    operand->view = (struct view){ .ndims = 4, .dims = { 1, channels, height, width, 1, 1 }, .batch = 0, .outer = 1 };
+    if (status || !last)
+        return status;
+    memcpy(attributes.perm, to_last, sizeof to_last);
+    ssld_onnx_new_name(reader, name, made_up, sizeof made_up);
+    operand->view = (struct view){ .ndims = 4, .dims = { 1, height, width, channels, 1, 1 }, .batch = 0, .outer = 1 };
+    return ssld_graph_add_node(graph, SSLD_OP_TRANSPOSE, made_up, 1, &graph->input, &attributes, made_up,
+                               &operand->value);
+}
+
+/* Any shape, in a row for the graph's sake; its first axis is the batch, or none is. */
+static ssld_status add_any(struct reader *reader, const char *name, const Ssld__Onnx__TensorShapeProto *shape,
+                           bool rows)
+{
+    struct ssld_graph *graph = reader->graph;
+    struct operand *operand = &ssld_names_find(&reader->names, name)->operand;
+    struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_RESHAPE);
+    int64_t dims[4] = { 1, 1, 1, 1 };
+    char made_up[256];
+    if (shape->n_dim > SSLD_MOST_DIMS || (rows && !shape->n_dim))
+        return refuse_file(reader, SSLD_UNSUPPORTED, "input '%.80s' has %zu dimensions", name, shape->n_dim);
+    operand->view = (struct view){
+        .ndims = (int32_t)shape->n_dim, .dims = { 1, 1, 1, 1, 1, 1 }, .batch = rows ? 0 : -1, .outer = 1
+    };
+    attributes.rank = shape->n_dim ? (int32_t)shape->n_dim : 1;
+    attributes.sizes[0] = 1;
+    for (size_t i = rows; i < shape->n_dim; i++) {
+        int64_t size = size_of(shape->dim[i], 1);
+        operand->view.dims[i] = size;
+        if (size < 1 || size > INT32_MAX || (dims[3] *= size) > INT32_MAX)
+            return refuse_file(reader, SSLD_FORMAT, "input '%.80s': dimension %zu is %lld", name, i, (long long)size);
+        attributes.sizes[i] = (int32_t)size;
+    }
+    ssld_status status = ssld_graph_add_value(graph, name, SSLD_VALUE_ACTIVATION, 4, dims, NULL, &graph->input);
+    ssld_onnx_new_name(reader, name, made_up, sizeof made_up);
+    return status ? status
+                  : ssld_graph_add_node(graph, SSLD_OP_RESHAPE, made_up, 1, &graph->input, &attributes, made_up,
+                                        &operand->value);
+}
+
+static ssld_status add_image(struct reader *reader, const Ssld__Onnx__ValueInfoProto *image,
+                             const struct ssld_onnx_options *options)
 {
     const Ssld__Onnx__TensorTypeProto *type = image->type ? image->type->tensor_type : NULL;
     const Ssld__Onnx__TensorShapeProto *shape = type ? type->shape : NULL;
-    int32_t value;
+    if (type && !ssld_onnx_type_is_real(type->elem_type))
+        return refuse_file(reader, SSLD_UNSUPPORTED,
+                           "input '%.80s' is of type %s, not float; export the model in float32", image->name,
+                           ssld_onnx_type_name(type->elem_type));
+    if (shape && options->input != SSLD_ONNX_IMAGES)
+        return add_any(reader, image->name, shape, options->input == SSLD_ONNX_ROWS);
     if (!shape || shape->n_dim != 4)
-        return refuse_file(reader, SSLD_UNSUPPORTED, "input '%.80s' is not an image of shape (N, channels, height, width)",
-                           image->name);
-    if (type->elem_type != TYPE_FLOAT)
-        return refuse_file(reader, SSLD_UNSUPPORTED, "input '%.80s' is not of type float; export the model in float32",
-                           image->name);
-    int64_t dims[4] = { 1, size_of(shape->dim[1], 0), size_of(shape->dim[2], height), size_of(shape->dim[3], width) };
-    if (dims[1] < 1)
-        return refuse_file(reader, SSLD_UNSUPPORTED, "input '%.80s' leaves its number of channels open; export it fixed",
-                           image->name);
-    ssld_status status = ssld_graph_add_value(reader->graph, image->name, SSLD_VALUE_ACTIVATION, 4, dims, NULL, &value);
-    if (status)
-        return name_file(reader, status);
-    reader->graph->input = value;
-    ssld_names_find(&reader->names, image->name)->value = value;
-    return SSLD_OK;
+        return refuse_file(reader, SSLD_UNSUPPORTED,
+                           "input '%.80s' is not an image of shape (N, channels, height, width)", image->name);
+    int64_t first = size_of(shape->dim[1], 0), last = size_of(shape->dim[3], 0), batch = size_of(shape->dim[0], 1);
+    bool channels_last = is_channels(last) && !is_channels(first) && (first == 0 || first > 4);
+    const Ssld__Onnx__DimensionProto *height = shape->dim[channels_last ? 1 : 2],
+                                     *width = shape->dim[channels_last ? 2 : 3];
+    int64_t channels = channels_last ? last : first;
+    if (channels < 1)
+        return refuse_file(reader, SSLD_UNSUPPORTED,
+                           "input '%.80s' leaves its number of channels open; export it fixed", image->name);
+    reader->fixed_batch = batch > 1 && batch < INT32_MAX ? batch : 1;
+    ssld_status status = add_planes(reader, image->name, channels_last, channels, size_of(height, options->height),
+                                    size_of(width, options->width));
+    return status ? name_file(reader, status) : SSLD_OK;
 }
 
 /* -- Nodes -------------------------------------------------------------------------------------------------------- */
@@ -313,7 +421,8 @@ static ssld_status check_outputs(const struct reader *reader, const struct onnx_
 {
     for (size_t i = 1; i < node->n_output && row->convert != ssld_onnx_convert_split; i++)
         if (*node->output[i] && ssld_names_find(&reader->names, node->output[i])->live)
-            return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "its output %zu '%.80s' is read", i, node->output[i]);
+            return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "its output %zu '%.80s' is read", i,
+                                    node->output[i]);
     return SSLD_OK;
 }
 
@@ -334,6 +443,7 @@ static ssld_status convert_node(struct reader *reader, const onnx_node *node)
         give_up(reader, node);
         return SSLD_OK;
     }
+    reader->own_values = reader->graph->value_count;
     return row->convert(reader, row, node, &attributes);
 }
 
@@ -347,25 +457,52 @@ static bool node_is_live(const struct reader *reader, const onnx_node *node)
 
 static ssld_status convert_nodes(struct reader *reader, const Ssld__Onnx__GraphProto *graph)
 {
-    struct unsupported list = { .length = 0 };
-    for (size_t n = 0; n < graph->n_node; n++) {
+    struct problems *list = ssld_alloc_zero(reader->context, 1, sizeof *list);
+    ssld_status status = list ? SSLD_OK : ssld_fail_memory(reader->context, "reading an ONNX file", sizeof *list);
+    for (size_t n = 0; n < graph->n_node && !status; n++) {
         const onnx_node *node = graph->node[n];
-        if (!node_is_live(reader, node))
+        if (!node_is_live(reader, node) || !(status = convert_node(reader, node)))
             continue;
-        ssld_status status = convert_node(reader, node);
-        if (status == SSLD_UNSUPPORTED) {
-            collect(reader, &list);
-            give_up(reader, node);
-        } else if (status) {
-            return name_file(reader, status);
-        }
+        if (collect(reader, list, status))
+            break;
+        give_up(reader, node);
+        status = SSLD_OK;
     }
-    return list.count ? refuse_unsupported(reader, &list) : SSLD_OK;
+    if (!status)
+        status = refuse_problems(reader, list);
+    else if (status != SSLD_OUT_OF_MEMORY && !reader->over_budget)
+        status = name_file(reader, status);
+    ssld_free(reader->context, list);
+    return status;
 }
 
 /* -- The whole ---------------------------------------------------------------------------------------------------- */
 
-static ssld_status build(struct reader *reader, const Ssld__Onnx__GraphProto *proto, int32_t height, int32_t width)
+/* The operators as they are fast: what files spell by parts joined, channels where the engine has them, special operators in
+ * the place of general ones. */
+static ssld_status bring_into_form(struct ssld_graph *graph)
+{
+    ssld_status status;
+    if ((status = ssld_graph_join_patterns(graph)) || (status = ssld_graph_move_transposes(graph)) ||
+        (status = ssld_graph_specialise(graph)) || (status = ssld_graph_join_gates(graph)))
+        return status;
+    return ssld_graph_remove_unused(graph);
+}
+
+/* Logits are asked for: what makes probabilities of them at the very end is left off. */
+static void leave_softmax_off(struct ssld_graph *graph)
+{
+    for (int32_t n = 0; n < graph->node_count; n++) {
+        const struct ssld_node *node = &graph->nodes[n];
+        bool last_axis = node->attributes.axis == graph->values[node->output].ndims - 1;
+        if (node->output == graph->output && (node->kind == SSLD_OP_SOFTMAX || node->kind == SSLD_OP_LOG_SOFTMAX) &&
+            last_axis)
+            graph->output = node->inputs[0];
+    }
+}
+
+static ssld_status build(struct reader *reader, const Ssld__Onnx__GraphProto *proto,
+                         const struct ssld_onnx_options *options)
 {
     const Ssld__Onnx__ValueInfoProto *image;
     ssld_status status;
@@ -374,37 +511,79 @@ static ssld_status build(struct reader *reader, const Ssld__Onnx__GraphProto *pr
         return status;
     const char *name = proto->name && *proto->name ? proto->name : reader->file;
     if ((status = ssld_graph_create(reader->context, name, &reader->graph)) ||
-        (status = add_image(reader, image, height, width)) || (status = convert_nodes(reader, proto)))
+        (status = add_image(reader, image, options)) || (status = convert_nodes(reader, proto)))
         return status;
-    const struct entry *output = ssld_names_find(&reader->names, reader->output);
-    if (output->value == SSLD_NO_VALUE || output->kind == ENTRY_TENSOR)
+    const struct operand *output = &ssld_names_find(&reader->names, reader->output)->operand;
+    if (output->constant && options->input != SSLD_ONNX_IMAGES) {
+        const int64_t *dims = output->view.dims;
+        return ssld_onnx_add_constant(reader, proto->node[proto->n_node - 1], output->constant, SSLD_VALUE_BUFFER,
+                                      output->view.ndims ? output->view.ndims : 1, dims, false, &reader->graph->output);
+    }
+    if (output->value == SSLD_NO_VALUE || output->constant)
         return refuse_file(reader, SSLD_FORMAT, "its output '%.80s' does not depend on its input", reader->output);
-    if (output->channels_last || output->gelu.stage)
-        return refuse_file(reader, SSLD_UNSUPPORTED, "its output '%.80s' is %s", reader->output,
-                           output->channels_last ? "an image with its channels last" : "the inside of a GELU");
     reader->graph->output = output->value;
-    if ((status = ssld_graph_join_gates(reader->graph)) || (status = ssld_graph_check(reader->graph)))
-        return status;
+    if (!options->keep_softmax)
+        leave_softmax_off(reader->graph);
+    if ((status = bring_into_form(reader->graph)) || (status = ssld_graph_check(reader->graph)))
+        return status == SSLD_INVALID_ARGUMENT ? name_file(reader, status) : status;
     return SSLD_OK;
+}
+
+ssld_status ssld_onnx_read_with(ssld_context *context, const void *bytes, size_t size, const char *name,
+                                const struct ssld_onnx_options *options, struct ssld_graph **graph)
+{
+    struct reader reader = { .context = context, .file = name, .folder = options->folder, .bytes = bytes, .size = size,
+                             .fixed_batch = 1, .names = { .context = context },
+                             .limit = options->memory_limit ? options->memory_limit : SSLD_ONNX_MEMORY_LIMIT };
+    ProtobufCAllocator allocator = { budget_alloc, budget_free, &reader };
+    Ssld__Onnx__ModelProto *model = NULL;
+    ssld_status status = parse(&reader, &allocator, &model);
+    if (!status)
+        status = check_model(&reader, model);
+    if (!status)
+        status = build(&reader, model->graph, options);
+    if (!status)
+        *graph = reader.graph;
+    else
+        ssld_graph_destroy(reader.graph);
+    ssld_onnx_free_constants(&reader);
+    ssld_names_free(&reader.names);
+    if (model)
+        ssld__onnx__model_proto__free_unpacked(model, &allocator);
+    return status;
 }
 
 ssld_status ssld_onnx_read(ssld_context *context, const void *bytes, size_t size, const char *name, int32_t height,
                            int32_t width, struct ssld_graph **graph)
 {
-    struct reader reader = { .context = context, .file = name, .names = { .context = context } };
-    ProtobufCAllocator allocator = { budget_alloc, budget_free, &reader };
-    Ssld__Onnx__ModelProto *model = NULL;
-    ssld_status status = parse(&reader, &allocator, bytes, size, &model);
-    if (!status)
-        status = check_model(&reader, model);
-    if (!status)
-        status = build(&reader, model->graph, height, width);
-    if (!status)
-        *graph = reader.graph;
-    else
-        ssld_graph_destroy(reader.graph);
-    ssld_names_free(&reader.names);
-    if (model)
-        ssld__onnx__model_proto__free_unpacked(model, &allocator);
+    return ssld_onnx_read_with(context, bytes, size, name,
+                               &(struct ssld_onnx_options){ .height = height, .width = width }, graph);
+}
+
+ssld_status ssld_onnx_read_file(ssld_context *context, const char *path, const struct ssld_onnx_options *options,
+                                struct ssld_graph **graph)
+{
+    struct ssld_onnx_options own = *options;
+    struct ssld_map map = { NULL, 0 };
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) : 0;
+    char *folder = NULL;
+    ssld_status status = ssld_map_open(context, path, &map);
+    if (status)
+        return status;
+    if (!own.folder) {
+        folder = ssld_strdup(context, !slash ? "." : length ? path : "/");
+        if (!folder) {
+            status = ssld_fail_memory(context, "the name of a folder", length);
+            goto done;
+        }
+        if (length)
+            folder[length] = 0;
+        own.folder = folder;
+    }
+    status = ssld_onnx_read_with(context, map.bytes, map.size, path, &own, graph);
+done:
+    ssld_free(context, folder);
+    ssld_map_close(&map);
     return status;
 }

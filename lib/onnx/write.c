@@ -11,22 +11,16 @@
 #include <string.h>
 
 #include "core/file.h"
-#include "onnx.pb-c.h"
+#include "onnx/writer.h"
 
 #define OPSET 17
 #define IR_VERSION 8
-#define TYPE_FLOAT 1
-#define TYPE_INT64 7
 #define BUFFER_SIZE 65536
-
-#define ATTRIBUTE_FLOAT 1
-#define ATTRIBUTE_INT 2
-#define ATTRIBUTE_INTS 7
 
 #define BATCH "N"
 
-#define MOST_PARTS 8   /* nodes that one node of the graph becomes: seven for GELU by tanh, one before a fused activation */
-#define MOST_NUMBERS 4 /* and constants */
+#define MOST_PARTS 24   /* nodes that one node of the graph becomes, those that change forms of tensors among them */
+#define MOST_NUMBERS 16 /* and constants */
 
 /* -- Memory for the message --------------------------------------------------------------------------------------- */
 
@@ -34,18 +28,8 @@ struct chunk {
     struct chunk *next;
 };
 
-struct writer {
-    ssld_context            *context;
-    const struct ssld_graph *graph;
-    Ssld__Onnx__GraphProto  *proto;
-    struct chunk            *chunks; /* all memory of the message */
-    bool                    *written;  /* values that are initializers already */
-    int32_t                 *standing; /* the value that stands for each: another where a node is left out */
-    ssld_status              status;
-};
-
 /* Zeroed memory that lives as long as the writer; NULL when there is none, which is kept as the writer's status. */
-static void *take(struct writer *writer, size_t size)
+void *ssld_write_take(struct writer *writer, size_t size)
 {
     const size_t header = 64; /* keeps what follows aligned */
     struct chunk *chunk = ssld_alloc_zero(writer->context, 1, header + size);
@@ -67,21 +51,17 @@ static void free_chunks(struct writer *writer)
     }
 }
 
-/* A message of a generated type, initialised; NULL without memory. */
-#define NEW(writer, type, function) ((Ssld__Onnx__##type *)initialised(take(writer, sizeof(Ssld__Onnx__##type)), \
-                                                                       &ssld__onnx__##function##__descriptor))
-
-static void *initialised(void *message, const ProtobufCMessageDescriptor *descriptor)
+void *ssld_write_initialised(void *message, const ProtobufCMessageDescriptor *descriptor)
 {
     if (message)
         descriptor->message_init(message);
     return message;
 }
 
-static char *text(struct writer *writer, const char *first, const char *second)
+char *ssld_write_text(struct writer *writer, const char *first, const char *second)
 {
     size_t a = strlen(first), b = strlen(second);
-    char *joined = take(writer, a + b + 1);
+    char *joined = ssld_write_take(writer, a + b + 1);
     if (joined) {
         memcpy(joined, first, a);
         memcpy(joined + a, second, b + 1);
@@ -91,10 +71,11 @@ static char *text(struct writer *writer, const char *first, const char *second)
 
 /* -- Initializers ------------------------------------------------------------------------------------------------- */
 
-static Ssld__Onnx__TensorProto *add_tensor(struct writer *writer, char *name, int32_t type, int32_t ndims, const int64_t *dims)
+Ssld__Onnx__TensorProto *ssld_write_tensor(struct writer *writer, char *name, int32_t type, int32_t ndims,
+                                           const int64_t *dims)
 {
     Ssld__Onnx__TensorProto *tensor = NEW(writer, TensorProto, tensor_proto);
-    int64_t *own = take(writer, (size_t)ndims * sizeof *own);
+    int64_t *own = ssld_write_take(writer, (size_t)ndims * sizeof *own);
     if (!tensor || !own || !name)
         return NULL;
     for (int32_t i = 0; i < ndims; i++)
@@ -108,9 +89,10 @@ static Ssld__Onnx__TensorProto *add_tensor(struct writer *writer, char *name, in
     return tensor;
 }
 
-static void add_floats(struct writer *writer, char *name, int32_t ndims, const int64_t *dims, size_t elements, float *data)
+void ssld_write_floats(struct writer *writer, char *name, int32_t ndims, const int64_t *dims, size_t elements,
+                       float *data)
 {
-    Ssld__Onnx__TensorProto *tensor = add_tensor(writer, name, TYPE_FLOAT, ndims, dims);
+    Ssld__Onnx__TensorProto *tensor = ssld_write_tensor(writer, name, WRITE_FLOAT, ndims, dims);
     if (tensor) {
         tensor->n_float_data = elements;
         tensor->float_data = data;
@@ -118,26 +100,26 @@ static void add_floats(struct writer *writer, char *name, int32_t ndims, const i
 }
 
 /* An image's slopes of PReLU are (C, 1, 1) in ONNX, so that they stand where the channels do. */
-static void add_constant(struct writer *writer, const struct ssld_node *reader, int32_t index)
+void ssld_write_constant(struct writer *writer, const struct ssld_node *reader, int32_t index)
 {
     const struct ssld_value *value = &writer->graph->values[index];
     if (value->role == SSLD_VALUE_ACTIVATION || writer->written[index])
         return;
     bool slopes = reader->kind == SSLD_OP_PRELU && value->dims[0] > 1;
     writer->written[index] = true;
-    add_floats(writer, value->name, slopes ? writer->graph->values[reader->inputs[0]].ndims - 1 : value->ndims, value->dims,
-               (size_t)ssld_value_elements(value), value->data);
+    ssld_write_floats(writer, value->name, slopes ? writer->graph->values[reader->inputs[0]].ndims - 1 : value->ndims,
+                      value->dims, (size_t)ssld_value_elements(value), value->data);
 }
 
 /* A number that is an attribute in the graph and an input in ONNX; returns its name. */
-static char *add_number(struct writer *writer, const char *base, const char *suffix, float number)
+char *ssld_write_number(struct writer *writer, const char *base, const char *suffix, float number)
 {
-    char *name = text(writer, base, suffix);
-    float *data = take(writer, sizeof *data);
+    char *name = ssld_write_text(writer, base, suffix);
+    float *data = ssld_write_take(writer, sizeof *data);
     if (!name || !data)
         return NULL;
     *data = number;
-    add_floats(writer, name, 0, NULL, 1, data);
+    ssld_write_floats(writer, name, 0, NULL, 1, data);
     return name;
 }
 
@@ -145,9 +127,9 @@ static char *add_number(struct writer *writer, const char *base, const char *suf
 static char *add_integer(struct writer *writer, const char *base, const char *suffix, int64_t number)
 {
     static const int64_t one = 1;
-    char *name = text(writer, base, suffix);
-    int64_t *data = take(writer, sizeof *data);
-    Ssld__Onnx__TensorProto *tensor = data ? add_tensor(writer, name, TYPE_INT64, 1, &one) : NULL;
+    char *name = ssld_write_text(writer, base, suffix);
+    int64_t *data = ssld_write_take(writer, sizeof *data);
+    Ssld__Onnx__TensorProto *tensor = data ? ssld_write_tensor(writer, name, WRITE_INT64, 1, &one) : NULL;
     if (!tensor)
         return NULL;
     *data = number;
@@ -158,7 +140,7 @@ static char *add_integer(struct writer *writer, const char *base, const char *su
 
 /* -- Nodes -------------------------------------------------------------------------------------------------------- */
 
-static Ssld__Onnx__AttributeProto *add_attribute(struct writer *writer, Ssld__Onnx__NodeProto *node, const char *name,
+Ssld__Onnx__AttributeProto *ssld_write_attribute(struct writer *writer, Ssld__Onnx__NodeProto *node, const char *name,
                                                  int32_t type)
 {
     Ssld__Onnx__AttributeProto *attribute = NEW(writer, AttributeProto, attribute_proto);
@@ -171,20 +153,20 @@ static Ssld__Onnx__AttributeProto *add_attribute(struct writer *writer, Ssld__On
     return attribute;
 }
 
-static void add_int(struct writer *writer, Ssld__Onnx__NodeProto *node, const char *name, int64_t number)
+void ssld_write_int(struct writer *writer, Ssld__Onnx__NodeProto *node, const char *name, int64_t number)
 {
-    Ssld__Onnx__AttributeProto *attribute = add_attribute(writer, node, name, ATTRIBUTE_INT);
+    Ssld__Onnx__AttributeProto *attribute = ssld_write_attribute(writer, node, name, WRITE_ATTRIBUTE_INT);
     if (attribute) {
         attribute->has_i = 1;
         attribute->i = number;
     }
 }
 
-static void add_ints(struct writer *writer, Ssld__Onnx__NodeProto *node, const char *name, int32_t count,
+void ssld_write_ints(struct writer *writer, Ssld__Onnx__NodeProto *node, const char *name, int32_t count,
                      const int32_t *numbers)
 {
-    Ssld__Onnx__AttributeProto *attribute = add_attribute(writer, node, name, ATTRIBUTE_INTS);
-    int64_t *own = take(writer, (size_t)count * sizeof *own);
+    Ssld__Onnx__AttributeProto *attribute = ssld_write_attribute(writer, node, name, WRITE_ATTRIBUTE_INTS);
+    int64_t *own = ssld_write_take(writer, (size_t)count * sizeof *own);
     if (!attribute || !own)
         return;
     for (int32_t i = 0; i < count; i++)
@@ -194,13 +176,16 @@ static void add_ints(struct writer *writer, Ssld__Onnx__NodeProto *node, const c
 }
 
 /* What the graph's operator table lists. */
-static void add_listed_attributes(struct writer *writer, Ssld__Onnx__NodeProto *node, const struct ssld_node *from)
+void ssld_write_listed(struct writer *writer, Ssld__Onnx__NodeProto *node, const struct ssld_node *from)
 {
     for (const struct ssld_attribute *place = ssld_ops[from->kind].attributes; place->name; place++) {
         const char *src = (const char *)&from->attributes + place->offset;
         int32_t numbers[SSLD_MOST_DIMS]; /* no operator has a longer list */
+        if (place->internal)
+            continue;
         if (place->type == SSLD_ATTRIBUTE_FLOAT) {
-            Ssld__Onnx__AttributeProto *attribute = add_attribute(writer, node, place->name, ATTRIBUTE_FLOAT);
+            Ssld__Onnx__AttributeProto *attribute =
+                ssld_write_attribute(writer, node, place->name, WRITE_ATTRIBUTE_FLOAT);
             if (!attribute)
                 return;
             attribute->has_f = 1;
@@ -209,18 +194,19 @@ static void add_listed_attributes(struct writer *writer, Ssld__Onnx__NodeProto *
         }
         memcpy(numbers, src, (size_t)place->count * sizeof *numbers);
         if (place->type == SSLD_ATTRIBUTE_INT)
-            add_int(writer, node, place->name, numbers[0]);
+            ssld_write_int(writer, node, place->name, numbers[0]);
         else
-            add_ints(writer, node, place->name, place->count, numbers);
+            ssld_write_ints(writer, node, place->name, place->count, numbers);
     }
 }
 
 /* A node with room for inputs and attributes; its strings are borrowed. */
-static Ssld__Onnx__NodeProto *add_node(struct writer *writer, char *name, const char *operator_name, char *output)
+Ssld__Onnx__NodeProto *ssld_write_node(struct writer *writer, char *name, const char *operator_name, char *output)
 {
     Ssld__Onnx__NodeProto *node = NEW(writer, NodeProto, node_proto);
-    char **inputs = take(writer, SSLD_MOST_INPUTS * sizeof *inputs), **outputs = take(writer, sizeof *outputs);
-    Ssld__Onnx__AttributeProto **attributes = take(writer, 8 * sizeof(Ssld__Onnx__AttributeProto *));
+    char **inputs = ssld_write_take(writer, SSLD_MOST_INPUTS * sizeof *inputs),
+         **outputs = ssld_write_take(writer, sizeof *outputs);
+    Ssld__Onnx__AttributeProto **attributes = ssld_write_take(writer, 8 * sizeof(Ssld__Onnx__AttributeProto *));
     if (!node || !inputs || !outputs || !attributes || !name || !output)
         return NULL;
     node->name = name;
@@ -240,22 +226,22 @@ static void add_special(struct writer *writer, Ssld__Onnx__NodeProto *node, cons
     const struct ssld_attributes *attributes = &from->attributes;
     switch (from->kind) {
     case SSLD_OP_DROPOUT:
-        node->input[node->n_input++] = add_number(writer, node->output[0], "_scale", 1.0f - attributes->ratio);
+        node->input[node->n_input++] = ssld_write_number(writer, node->output[0], "_scale", 1.0f - attributes->ratio);
         node->op_type = (char *)"Mul";
         break;
     case SSLD_OP_CLIP:
-        node->input[node->n_input++] = add_number(writer, node->output[0], "_min", attributes->alpha);
-        node->input[node->n_input++] = add_number(writer, node->output[0], "_max", attributes->beta);
+        node->input[node->n_input++] = ssld_write_number(writer, node->output[0], "_min", attributes->alpha);
+        node->input[node->n_input++] = ssld_write_number(writer, node->output[0], "_max", attributes->beta);
         break;
     case SSLD_OP_SCALE:
-        node->input[node->n_input++] = add_number(writer, node->output[0], "_scale", attributes->scale);
+        node->input[node->n_input++] = ssld_write_number(writer, node->output[0], "_scale", attributes->scale);
         node->op_type = (char *)"Mul";
         break;
     case SSLD_OP_GEMM:
-        add_int(writer, node, "transB", 1);
+        ssld_write_int(writer, node, "transB", 1);
         break;
     case SSLD_OP_CONCAT:
-        add_int(writer, node, "axis", 1);
+        ssld_write_int(writer, node, "axis", 1);
         break;
     case SSLD_OP_SLICE:
         node->input[node->n_input++] = add_integer(writer, node->output[0], "_begin", attributes->begin);
@@ -263,7 +249,7 @@ static void add_special(struct writer *writer, Ssld__Onnx__NodeProto *node, cons
         node->input[node->n_input++] = add_integer(writer, node->output[0], "_axis", 1);
         break;
     default:
-        add_listed_attributes(writer, node, from);
+        ssld_write_listed(writer, node, from);
         break;
     }
 }
@@ -274,9 +260,10 @@ static void add_special(struct writer *writer, Ssld__Onnx__NodeProto *node, cons
  * parts together again. */
 
 /* One part, of one or two inputs; returns its output, NULL without memory. */
-static char *add_part(struct writer *writer, char *name, const char *operator_name, char *first, char *second, char *output)
+char *ssld_write_part(struct writer *writer, char *name, const char *operator_name, char *first, char *second,
+                      char *output)
 {
-    Ssld__Onnx__NodeProto *node = first && output ? add_node(writer, name, operator_name, output) : NULL;
+    Ssld__Onnx__NodeProto *node = first && output ? ssld_write_node(writer, name, operator_name, output) : NULL;
     if (!node)
         return NULL;
     node->input[node->n_input++] = first;
@@ -286,68 +273,74 @@ static char *add_part(struct writer *writer, char *name, const char *operator_na
 }
 
 /* A part that is not the last, called "<output><suffix>". */
-static char *add_inner(struct writer *writer, const char *output, const char *suffix, const char *operator_name, char *first,
-                       char *second)
+char *ssld_write_inner(struct writer *writer, const char *output, const char *suffix, const char *operator_name,
+                       char *first, char *second)
 {
-    char *name = text(writer, output, suffix);
-    return add_part(writer, name, operator_name, first, second, name);
+    char *name = ssld_write_text(writer, output, suffix);
+    return ssld_write_part(writer, name, operator_name, first, second, name);
 }
 
 /* x * sigmoid(x) */
 static void write_silu(struct writer *writer, const struct ssld_node *from, char *const *inputs, char *output)
 {
-    char *x = inputs[0], *gate = add_inner(writer, output, "_gate", "Sigmoid", x, NULL);
-    add_part(writer, from->name, "Mul", x, gate, output);
+    char *x = inputs[0], *gate = ssld_write_inner(writer, output, "_gate", "Sigmoid", x, NULL);
+    ssld_write_part(writer, from->name, "Mul", x, gate, output);
 }
 
 /* x * (1 + erf(x / sqrt(2))) / 2 */
 static void write_gelu(struct writer *writer, const struct ssld_node *from, char *const *inputs, char *output)
 {
-    char *x = inputs[0], *root = add_number(writer, output, "_root", 0.707106781f),
-         *one = add_number(writer, output, "_one", 1.0f), *half = add_number(writer, output, "_half", 0.5f);
-    char *erf = add_inner(writer, output, "_erf", "Erf", add_inner(writer, output, "_scaled", "Mul", x, root), NULL);
-    char *twice = add_inner(writer, output, "_twice", "Mul", x, add_inner(writer, output, "_sum", "Add", erf, one));
-    add_part(writer, from->name, "Mul", twice, half, output);
+    char *x = inputs[0], *root = ssld_write_number(writer, output, "_root", 0.707106781f),
+         *one = ssld_write_number(writer, output, "_one", 1.0f), *half = ssld_write_number(writer, output, "_half", 0.5f);
+    char *erf = ssld_write_inner(writer, output, "_erf", "Erf",
+                                 ssld_write_inner(writer, output, "_scaled", "Mul", x, root), NULL);
+    char *twice =
+        ssld_write_inner(writer, output, "_twice", "Mul", x, ssld_write_inner(writer, output, "_sum", "Add", erf, one));
+    ssld_write_part(writer, from->name, "Mul", twice, half, output);
 }
 
 /* x * sigmoid(2 sqrt(2 / pi) (x + 0.044715 x^3)), which is x / 2 * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) */
 static void write_gelu_tanh(struct writer *writer, const struct ssld_node *from, char *const *inputs, char *output)
 {
-    char *x = inputs[0], *small = add_number(writer, output, "_small", 0.044715f),
-         *slope = add_number(writer, output, "_slope", 1.59576912f);
-    char *cube = add_inner(writer, output, "_cube", "Mul", add_inner(writer, output, "_square", "Mul", x, x), x);
-    char *sum = add_inner(writer, output, "_sum", "Add", x, add_inner(writer, output, "_term", "Mul", cube, small));
-    char *scaled = add_inner(writer, output, "_scaled", "Mul", sum, slope);
-    add_part(writer, from->name, "Mul", x, add_inner(writer, output, "_gate", "Sigmoid", scaled, NULL), output);
+    char *x = inputs[0], *small = ssld_write_number(writer, output, "_small", 0.044715f),
+         *slope = ssld_write_number(writer, output, "_slope", 1.59576912f);
+    char *cube =
+        ssld_write_inner(writer, output, "_cube", "Mul", ssld_write_inner(writer, output, "_square", "Mul", x, x), x);
+    char *sum = ssld_write_inner(writer, output, "_sum", "Add", x,
+                                 ssld_write_inner(writer, output, "_term", "Mul", cube, small));
+    char *scaled = ssld_write_inner(writer, output, "_scaled", "Mul", sum, slope);
+    ssld_write_part(writer, from->name, "Mul", x, ssld_write_inner(writer, output, "_gate", "Sigmoid", scaled, NULL),
+                    output);
 }
 
-static void write_transpose(struct writer *writer, char *name, char *src, bool to_last, char *dst)
-{
-    static const int32_t orders[2][4] = { { 0, 3, 1, 2 }, { 0, 2, 3, 1 } };
-    Ssld__Onnx__NodeProto *node = src ? add_node(writer, name, "Transpose", dst) : NULL;
-    if (!node)
-        return;
-    node->input[node->n_input++] = src;
-    add_ints(writer, node, "perm", 4, orders[to_last]);
-}
-
-/* ONNX normalises over last axes: an image's channels go there and come back. */
+/* ONNX normalises over last axes: another one goes there and comes back. */
 static void write_layer_norm(struct writer *writer, const struct ssld_node *from, char *const *inputs, char *output)
 {
-    bool image = writer->graph->values[from->output].ndims == 4;
-    char *src = image ? text(writer, output, "_channels_last") : inputs[0], *dst = image ? text(writer, output, "_last") : output;
-    if (image)
-        write_transpose(writer, src, inputs[0], true, src);
-    Ssld__Onnx__NodeProto *node = src && dst ? add_node(writer, from->name, ssld_ops[from->kind].name, dst) : NULL;
+    const struct ssld_value *value = &writer->graph->values[from->output];
+    int32_t axis = from->attributes.axis, ndims = value->ndims, to_last[SSLD_MOST_DIMS], back[SSLD_MOST_DIMS],
+            count = 0;
+    for (int32_t i = 0; i < ndims; i++)
+        if (i != axis)
+            to_last[count++] = i;
+    to_last[count] = axis;
+    for (int32_t i = 0; i < ndims; i++)
+        back[to_last[i]] = i;
+    bool moved = axis != ndims - 1;
+    char *src = moved ? ssld_write_text(writer, output, "_channels_last") : inputs[0];
+    char *dst = moved ? ssld_write_text(writer, output, "_last") : output;
+    if (moved)
+        ssld_write_transpose(writer, src, inputs[0], ndims, to_last, src);
+    Ssld__Onnx__NodeProto *node =
+        src && dst ? ssld_write_node(writer, from->name, ssld_ops[from->kind].name, dst) : NULL;
     if (!node)
         return;
     node->input[node->n_input++] = src;
     for (int32_t i = 1; i < from->input_count; i++)
         node->input[node->n_input++] = inputs[i];
-    add_int(writer, node, "axis", -1);
-    add_listed_attributes(writer, node, from);
-    if (image)
-        write_transpose(writer, text(writer, output, "_back"), dst, false, output);
+    ssld_write_int(writer, node, "axis", -1);
+    ssld_write_listed(writer, node, from);
+    if (moved)
+        ssld_write_transpose(writer, ssld_write_text(writer, output, "_back"), dst, ndims, back, output);
 }
 
 /* -- A node of the graph ------------------------------------------------------------------------------------------ */
@@ -361,11 +354,15 @@ static void write_operator(struct writer *writer, const struct ssld_node *from, 
         [SSLD_OP_GELU_TANH] = write_gelu_tanh,
         [SSLD_OP_LAYER_NORM] = write_layer_norm,
     };
+    if (from->kind >= SSLD_OP_UNARY) {
+        ssld_write_general(writer, from, inputs, output);
+        return;
+    }
     if (spelled[from->kind]) {
         spelled[from->kind](writer, from, inputs, output);
         return;
     }
-    Ssld__Onnx__NodeProto *node = add_node(writer, from->name, ssld_ops[from->kind].name, output);
+    Ssld__Onnx__NodeProto *node = ssld_write_node(writer, from->name, ssld_ops[from->kind].name, output);
     if (!node)
         return;
     for (int32_t i = 0; i < from->input_count; i++)
@@ -378,7 +375,7 @@ static void write_activation(struct writer *writer, const struct ssld_node *from
 {
     struct ssld_node apart = { .kind = from->activation.kind, .input_count = 1,
                                .attributes = ssld_op_defaults(from->activation.kind) };
-    apart.name = text(writer, from->name, "_activation");
+    apart.name = ssld_write_text(writer, from->name, "_activation");
     apart.attributes.alpha = from->activation.alpha;
     apart.attributes.beta = from->activation.beta;
     write_operator(writer, &apart, &input, output);
@@ -394,15 +391,21 @@ static void write_node(struct writer *writer, const struct ssld_node *from)
         writer->standing[from->output] = writer->standing[from->inputs[0]];
         return;
     }
-    char *output = graph->values[from->output].name, *own = fused ? text(writer, output, "_before_activation") : output;
+    char *output = graph->values[from->output].name,
+         *own = fused ? ssld_write_text(writer, output, "_before_activation") : output;
     if (!own)
         return;
     for (int32_t i = 0; i < from->input_count; i++) {
         int32_t input = from->inputs[i] == SSLD_NO_VALUE ? SSLD_NO_VALUE : writer->standing[from->inputs[i]];
-        if (input != SSLD_NO_VALUE)
-            add_constant(writer, from, input);
-        inputs[i] = input == SSLD_NO_VALUE ? (char *)"" : graph->values[input].name;
+        bool indices = from->kind == SSLD_OP_GATHER && i == 1; /* written as whole numbers */
+        if (input != SSLD_NO_VALUE && !indices)
+            ssld_write_constant(writer, from, input);
+        inputs[i] = input == SSLD_NO_VALUE ? (char *)""
+                                           : ssld_write_form(writer, input, ssld_write_is_leading(writer, from, input));
+        if (!inputs[i])
+            return;
     }
+    writer->leading[from->output] = ssld_write_makes_leading(writer, from);
     write_operator(writer, from, inputs, own);
     if (fused)
         write_activation(writer, from, own, output);
@@ -418,7 +421,7 @@ static Ssld__Onnx__ValueInfoProto *describe(struct writer *writer, int32_t index
     Ssld__Onnx__TypeProto *type = NEW(writer, TypeProto, type_proto);
     Ssld__Onnx__TensorTypeProto *tensor = NEW(writer, TensorTypeProto, tensor_type_proto);
     Ssld__Onnx__TensorShapeProto *shape = NEW(writer, TensorShapeProto, tensor_shape_proto);
-    Ssld__Onnx__DimensionProto **dims = take(writer, SSLD_MOST_DIMS * sizeof(Ssld__Onnx__DimensionProto *));
+    Ssld__Onnx__DimensionProto **dims = ssld_write_take(writer, SSLD_MOST_DIMS * sizeof(Ssld__Onnx__DimensionProto *));
     if (!info || !type || !tensor || !shape || !dims)
         return NULL;
     for (int32_t i = 0; i < value->ndims; i++) {
@@ -433,7 +436,7 @@ static Ssld__Onnx__ValueInfoProto *describe(struct writer *writer, int32_t index
     info->type = type;
     type->tensor_type = tensor;
     tensor->has_elem_type = 1;
-    tensor->elem_type = TYPE_FLOAT;
+    tensor->elem_type = WRITE_FLOAT;
     tensor->shape = shape;
     shape->n_dim = (size_t)value->ndims;
     shape->dim = dims;
@@ -445,14 +448,18 @@ static void write_graph(struct writer *writer, Ssld__Onnx__ModelProto *model)
     const struct ssld_graph *graph = writer->graph;
     size_t nodes = (size_t)graph->node_count;
     Ssld__Onnx__GraphProto *proto = NEW(writer, GraphProto, graph_proto);
-    Ssld__Onnx__ValueInfoProto **ends = take(writer, 2 * sizeof(Ssld__Onnx__ValueInfoProto *));
+    Ssld__Onnx__ValueInfoProto **ends = ssld_write_take(writer, 2 * sizeof(Ssld__Onnx__ValueInfoProto *));
     if (!proto || !ends)
         return;
-    proto->node = take(writer, MOST_PARTS * nodes * sizeof *proto->node);
-    proto->initializer = take(writer, ((size_t)graph->value_count + MOST_NUMBERS * nodes) * sizeof *proto->initializer);
-    writer->written = take(writer, (size_t)graph->value_count);
-    writer->standing = take(writer, (size_t)graph->value_count * sizeof *writer->standing);
-    if (!proto->node || !proto->initializer || !writer->written || !writer->standing)
+    proto->node = ssld_write_take(writer, MOST_PARTS * nodes * sizeof *proto->node);
+    proto->initializer =
+        ssld_write_take(writer, ((size_t)graph->value_count + MOST_NUMBERS * nodes) * sizeof *proto->initializer);
+    writer->written = ssld_write_take(writer, (size_t)graph->value_count);
+    writer->standing = ssld_write_take(writer, (size_t)graph->value_count * sizeof *writer->standing);
+    writer->leading = ssld_write_take(writer, (size_t)graph->value_count);
+    writer->other_forms = ssld_write_take(writer, (size_t)graph->value_count * sizeof *writer->other_forms);
+    if (!proto->node || !proto->initializer || !writer->written || !writer->standing || !writer->leading ||
+        !writer->other_forms)
         return;
     for (int32_t i = 0; i < graph->value_count; i++)
         writer->standing[i] = i;
@@ -460,8 +467,12 @@ static void write_graph(struct writer *writer, Ssld__Onnx__ModelProto *model)
     proto->name = graph->name;
     for (int32_t n = 0; n < graph->node_count && !writer->status; n++)
         write_node(writer, &graph->nodes[n]);
+    int32_t output = writer->standing[graph->output];
+    char *name = writer->status ? NULL : ssld_write_form(writer, output, false);
     ends[0] = describe(writer, graph->input);
-    ends[1] = describe(writer, writer->standing[graph->output]);
+    ends[1] = describe(writer, output);
+    if (ends[1] && name)
+        ends[1]->name = name;
     proto->input = &ends[0];
     proto->output = &ends[1];
     proto->n_input = proto->n_output = 1;
@@ -469,9 +480,9 @@ static void write_graph(struct writer *writer, Ssld__Onnx__ModelProto *model)
 
 static void write_model(struct writer *writer, Ssld__Onnx__ModelProto *model)
 {
-    Ssld__Onnx__OperatorSetIdProto **opsets = take(writer, sizeof(Ssld__Onnx__OperatorSetIdProto *));
+    Ssld__Onnx__OperatorSetIdProto **opsets = ssld_write_take(writer, sizeof(Ssld__Onnx__OperatorSetIdProto *));
     Ssld__Onnx__OperatorSetIdProto *opset = NEW(writer, OperatorSetIdProto, operator_set_id_proto);
-    char *version = take(writer, 32);
+    char *version = ssld_write_take(writer, 32);
     if (!opsets || !opset || !version)
         return;
     snprintf(version, 32, "%d.%d.%d", SSLD_VERSION_MAJOR, SSLD_VERSION_MINOR, SSLD_VERSION_PATCH);

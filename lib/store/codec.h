@@ -1,67 +1,99 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* codec.h - how a distribution becomes bytes: one row a codec.
+/* codec.h - how a label becomes bits and probabilities again: one row a codec.
  *
- *   label --quantise--> record --pack--> columns of a block --unpack--> row of probabilities
+ *   label --encode--> record: a string of bits --block.h--> payload of a block --decode--> row of probabilities
  *
- * A record is one label in memory while it waits for its block; columns are what zstd compresses. */
+ * Records of a codec with columns have all the same size; a block takes them apart into planes of bytes, which zstd packs. The
+ * others are prefix coded with a model and stand in the block as they are, so that one can be read without the others. */
 #ifndef SSLD_LIB_STORE_CODEC_H
 #define SSLD_LIB_STORE_CODEC_H
 
-#include "store/format.h"
+#include "store/bits.h"
+#include "store/label.h"
+#include "store/model.h"
 
-/* No logarithm of a probability is stored below it: exp(-64) = 1.6e-28, so that every class keeps a positive
- * probability that is a normal float, even a share of the tail among 2^24 classes. */
-#define SSLD_LOG_FLOOR (-64.0)
-
-/* A label on its way in: ln p(class) = value + shift for logits, ln(value) + shift for probabilities. */
-struct ssld_label {
-    const float *values;
-    bool         logits;
-    double       shift;
+/* What a codec needs to know of the store. */
+struct ssld_coding {
+    int32_t classes;
+    int32_t top_k;    /* TOPK: K, the largest one if kl_bound is given */
+    double  kl_bound; /* 0: K is fixed */
+    bool    shaped;   /* TOPK: the tail is learned */
+    int32_t rank;     /* numbers a record that the model is to have */
 };
 
-/* What is wrong with a row, to stand behind "the label ..."; NULL for nothing. */
-const char *ssld_label_check(const float *values, int32_t classes, bool logits);
-/* A row that was checked. */
-struct ssld_label ssld_label_read(const float *values, int32_t classes, bool logits);
+/* Working memory of one thread that encodes. */
+struct ssld_encoder {
+    struct ssld_coding       coding;
+    const struct ssld_model *model;
+    float                   *log_p;   /* (stride): for ssld_label_read() */
+    float                   *shape;   /* (stride) */
+    float                   *work;    /* (stride) */
+    float                   *p;       /* (stride) */
+    uint32_t                *classes; /* (classes + 1) */
+    uint32_t                *order;   /* (classes + 1) */
+    uint32_t                *levels;  /* (classes + 1) */
+};
 
-#define SSLD_MOST_COLUMNS 4
-
-/* Where the columns of a decompressed block begin, in the order of the codec's own list; NULL for an absent one. */
-struct ssld_columns {
-    const uint8_t *column[SSLD_MOST_COLUMNS];
-    uint32_t       records;
+/* Bits of a record by what they are for, while a store is measured. */
+struct ssld_record_sizes {
+    uint64_t classes, values, tail, moments;
 };
 
 struct ssld_codec {
-    int32_t  id;
-    /* The ids of its columns, 0 after the last. */
-    uint32_t columns[SSLD_MOST_COLUMNS];
-    /* Bytes of a column's values for one record; 0 if this store has no such column. */
-    uint32_t (*column_bytes)(const struct ssld_store_header *header, uint32_t column);
-    /* Bytes of one record in memory, a multiple of 4. */
-    size_t (*record_bytes)(const struct ssld_store_header *header);
-    void (*quantise)(const struct ssld_store_header *header, const struct ssld_label *label, void *record);
-    /* Put record number `i` of `columns->records` to its places. */
-    void (*pack)(const struct ssld_store_header *header, const void *record, uint32_t i, uint8_t *const *columns,
-                 uint32_t records);
-    /* The probabilities of record `i`. False if the columns hold what no writer writes. */
-    bool (*unpack)(const struct ssld_store_header *header, const struct ssld_columns *columns, uint32_t i, float *row);
+    int32_t id;
+    int32_t columns; /* bytes of a value in a column; 0: records are prefix coded */
+    int32_t codes;   /* prefix codes its model has, beside those of the shape's numbers */
+    /* Bits of a record at most; exactly so with columns. */
+    uint64_t (*most_bits)(const struct ssld_coding *coding);
+    void (*encode)(struct ssld_encoder *encoder, const struct ssld_label *label, struct ssld_sink *sink);
+    /* Probabilities of the record at `source`, which is left behind it. `row` NULL: only pass over it. False if the record is
+     * none of ours. */
+    bool (*decode)(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, float *row,
+                   struct ssld_record_sizes *sizes);
+    /* Mean and deviation; `row` is the decoded record, for codecs that have no other source. */
+    bool (*moments)(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source,
+                    const float *row, float *mean, float *deviation);
+    /* The scale of its model, and the step of the shape's numbers, by rank. */
+    void (*fit)(const struct ssld_coding *coding, float scale[3], float *step);
 };
 
 /* NULL if there is no such codec. */
 const struct ssld_codec *ssld_codec_find(int32_t id);
 
-/* Bytes of the payload of a block of `records`: every column with its id and length in front. */
-uint64_t ssld_payload_bytes(const struct ssld_codec *codec, const struct ssld_store_header *header, uint32_t records);
+extern const struct ssld_codec ssld_codec_f32, ssld_codec_f16, ssld_codec_log8, ssld_codec_topk;
 
-/* Lay out a payload: ids and lengths are written, columns[i] is where the codec's column i goes, NULL if absent. */
-void ssld_payload_begin(const struct ssld_codec *codec, const struct ssld_store_header *header, uint32_t records,
-                        uint8_t *payload, uint8_t *columns[SSLD_MOST_COLUMNS]);
+ssld_status ssld_encoder_make(ssld_context *context, const struct ssld_coding *coding, struct ssld_encoder *encoder);
+void        ssld_encoder_free(ssld_context *context, struct ssld_encoder *encoder);
 
-/* Find the codec's columns. False if one is missing, of another size, or unknown and not to be skipped. */
-bool ssld_payload_read(const struct ssld_codec *codec, const struct ssld_store_header *header, const uint8_t *payload,
-                       uint32_t bytes, uint32_t records, struct ssld_columns *columns);
+/* -- The shape of labels, for codecs with models ------------------------------------------------------------------ */
+
+#define SSLD_SHAPE_CODES 16 /* prefix codes of a record's numbers: number j of a rank r has code 16 j / r */
+
+/* Numbers of a record: whole, within -127 to 127. */
+struct ssld_shape {
+    float numbers[SSLD_MOST_RANK];
+};
+
+void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsigned first_code, const struct ssld_shape *shape);
+void ssld_shape_get(struct ssld_window *window, const struct ssld_model *model, unsigned first_code,
+                    struct ssld_shape *shape);
+/* v = row_0 + sum_j q_j row_j over the padded stride. */
+void ssld_shape_values(const struct ssld_model *model, const struct ssld_shape *shape, float *v);
+/* 64 of them, from class c on, a multiple of 64; zeros if the model has no rows. */
+void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *shape, size_t c, float v[SSLD_SHAPE_VECTOR]);
+/* The weights of the tail's classes, max(v_c, e)^4, 0 for the explicit ones. Returns their sum. */
+float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, const uint32_t *explicit,
+                         uint32_t count, float *row);
+/* What they are the shape of: fourth roots of probabilities over that of `base`, at most 1; over the padded stride. */
+void ssld_shape_roots(const float *log_p, size_t classes, float base, float *y);
+/* q = analysis (y - row_0), not rounded; y over the padded stride, zero behind the classes. */
+void ssld_shape_project(const struct ssld_model *model, const float *y, float *numbers);
+
+/* -- Rows --------------------------------------------------------------------------------------------------------- */
+
+float ssld_row_sum(const float *row, size_t classes);
+void  ssld_row_scale(float *row, size_t classes, float factor); /* and nothing below the least normal float */
+void  ssld_row_moments(const float *row, int32_t classes, float *mean, float *deviation); /* of its logarithms */
 
 /* Half precision, round to nearest, ties to even, whatever the rounding mode of the host. */
 uint16_t ssld_half_from(double value);

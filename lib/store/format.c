@@ -4,6 +4,7 @@
 
 #include "core/hash.h"
 #include "ssld/store.h"
+#include "store/model.h"
 
 /* A skippable frame of the Zstandard format: any reader of it passes over our frames. */
 #define SKIPPABLE_MAGIC UINT32_C(0x184D2A5D)
@@ -16,16 +17,15 @@
 #define KNOWN_REQUIRED UINT64_C(0)
 #define KNOWN_OPTIONAL UINT64_C(0)
 
-#define HEADER_FIXED 120 /* where sections begin */
+#define HEADER_FIXED 128 /* where sections begin */
 #define SECTION_BYTES 8  /* id, length */
 #define SECTION_VIEW_SPEC 1
 #define SECTION_MAY_BE_SKIPPED UINT32_C(0x80000000)
 
-#define BLOCK_FIXED 56
+#define BLOCK_FIXED 72
 #define RUN_BYTES 16
 
-#define INDEX_FIXED 48
-#define INDEX_RUN_BYTES 32
+#define INDEX_FIXED 72   /* the last 8 bytes are the checksum of those before them */
 #define TRAILER_BYTES 24 /* frame offset, tag, checksum */
 
 static const char head_kind[8] = { 'S', 'S', 'L', 'D', 'H', 'E', 'A', 'D' };
@@ -38,6 +38,7 @@ static const struct {
     { "SSLDBLCK", SSLD_FRAME_BLOCK },
     { "SSLDmark", SSLD_FRAME_MARK },
     { "SSLDindx", SSLD_FRAME_INDEX },
+    { "SSLDMODL", SSLD_FRAME_MODEL },
 };
 
 static void frame_begin(uint8_t *bytes, const void *kind, uint64_t size)
@@ -69,6 +70,7 @@ size_t ssld_header_size(const struct ssld_store_header *header)
 void ssld_header_write(struct ssld_store_header *header, uint8_t *bytes)
 {
     size_t size = ssld_header_size(header), length = strlen(header->view_spec);
+    uint64_t kl_bound;
     memset(bytes, 0, size);
     frame_begin(bytes, head_kind, size);
     ssld_put_u16(bytes + 16, VERSION_MAJOR);
@@ -83,9 +85,12 @@ void ssld_header_write(struct ssld_store_header *header, uint8_t *bytes)
     ssld_put_u32(bytes + 64, header->block_records);
     ssld_put_u32(bytes + 68, header->block_bytes);
     ssld_put_u32(bytes + 72, (uint32_t)header->batch_norm);
+    ssld_put_u32(bytes + 76, (uint32_t)header->shape_rows);
     ssld_put_u64(bytes + 80, header->view_seed);
     memcpy(bytes + 88, header->dataset_fingerprint, 16);
     memcpy(bytes + 104, header->teacher_fingerprint, 16);
+    memcpy(&kl_bound, &header->kl_bound, sizeof kl_bound);
+    ssld_put_u64(bytes + 120, kl_bound);
     ssld_put_u32(bytes + HEADER_FIXED, SECTION_VIEW_SPEC);
     ssld_put_u32(bytes + HEADER_FIXED + 4, (uint32_t)length);
     memcpy(bytes + HEADER_FIXED + SECTION_BYTES, header->view_spec, length);
@@ -122,12 +127,22 @@ static ssld_status sections_read(ssld_context *context, const char *path, const 
     return SSLD_OK;
 }
 
+static bool codec_within_limits(const struct ssld_store_header *header)
+{
+    bool top_k = header->codec == SSLD_CODEC_TOPK;
+    if (header->codec < SSLD_CODEC_DENSE_F32 || header->codec > SSLD_CODEC_TOPK)
+        return true; /* unknown: refused elsewhere, with its own text */
+    if (!(header->kl_bound >= 0 && header->kl_bound <= 64) || header->shape_rows < 0 ||
+        header->shape_rows > SSLD_MOST_RANK + 1)
+        return false;
+    return top_k ? header->top_k >= 1 && header->top_k <= header->classes && header->top_k <= SSLD_FORMAT_TOP_K
+                 : header->top_k == 0 && header->kl_bound == 0;
+}
+
 static bool header_within_limits(const struct ssld_store_header *header)
 {
-    bool top_k = header->codec == SSLD_CODEC_TOPK ? header->top_k >= 1 && header->top_k <= header->classes
-                                                  : header->codec != SSLD_CODEC_DENSE_F16 || header->top_k == 0;
-    return top_k && header->samples >= 1 && header->samples <= SSLD_FORMAT_SAMPLES && header->views >= 1 &&
-           header->views <= SSLD_FORMAT_VIEWS && header->classes >= 1 &&
+    return codec_within_limits(header) && header->samples >= 1 && header->samples <= SSLD_FORMAT_SAMPLES &&
+           header->views >= 1 && header->views <= SSLD_FORMAT_VIEWS && header->classes >= 1 &&
            (uint32_t)header->classes <= SSLD_FORMAT_CLASSES && header->block_records >= 1 &&
            header->block_records <= SSLD_FORMAT_BLOCK_RECORDS && header->block_bytes >= 1 &&
            header->block_bytes <= SSLD_FORMAT_BLOCK_BYTES && header->batch_norm >= 0;
@@ -143,7 +158,10 @@ static void header_fields_read(const uint8_t *bytes, struct ssld_store_header *h
     header->block_records = ssld_get_u32(bytes + 64);
     header->block_bytes = ssld_get_u32(bytes + 68);
     header->batch_norm = (int32_t)ssld_get_u32(bytes + 72);
+    header->shape_rows = (int32_t)ssld_get_u32(bytes + 76);
     header->view_seed = ssld_get_u64(bytes + 80);
+    uint64_t kl_bound = ssld_get_u64(bytes + 120);
+    memcpy(&header->kl_bound, &kl_bound, sizeof kl_bound);
     memcpy(header->dataset_fingerprint, bytes + 88, 16);
     memcpy(header->teacher_fingerprint, bytes + 104, 16);
 }
@@ -235,6 +253,7 @@ ssld_status ssld_header_expect(ssld_context *context, const char *path, const st
         NUMBER(views, "the number of views a sample"),
         NUMBER(codec, "the codec"),
         NUMBER(top_k, "top_k"),
+        NUMBER(shape_rows, "tail_coefficients and one"),
         NUMBER(block_records, "block_records"),
         NUMBER(batch_norm, "the teacher's batch-norm mode"),
         NUMBER(view_seed, "the view seed"),
@@ -244,6 +263,9 @@ ssld_status ssld_header_expect(ssld_context *context, const char *path, const st
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && !status; i++)
         if (numbers[i].asked)
             status = expect_number(context, path, numbers[i].what, numbers[i].found, numbers[i].expected);
+    if (!status && expected->kl_bound && *expected->kl_bound != header->kl_bound)
+        status = ssld_fail(context, SSLD_MISMATCH, "%s: kl_bound is %g in the store, %g was expected; " AGAIN, path,
+                           header->kl_bound, *expected->kl_bound);
     if (!status && expected->dataset_fingerprint)
         status = expect_fingerprint(context, path, "data set", header->dataset_fingerprint,
                                     expected->dataset_fingerprint);
@@ -304,6 +326,9 @@ void ssld_block_write(const struct ssld_store_header *header, const struct ssld_
     ssld_put_u32(bytes + 40, block->payload_bytes);
     ssld_put_u32(bytes + 44, block->compressed_bytes);
     ssld_put_u64(bytes + 48, block->checksum);
+    ssld_put_u64(bytes + 56, block->model);
+    ssld_put_u32(bytes + 64, (uint32_t)block->codec);
+    ssld_put_u32(bytes + 68, 0);
     for (uint32_t i = 0; i < block->runs; i++) {
         uint8_t *run = bytes + BLOCK_FIXED + (size_t)i * RUN_BYTES;
         ssld_put_u64(run, runs[i].sample);
@@ -357,6 +382,8 @@ bool ssld_block_read(const struct ssld_store_file *file, uint64_t offset, struct
         .payload_bytes = ssld_get_u32(frame.bytes + 40),
         .compressed_bytes = ssld_get_u32(frame.bytes + 44),
         .checksum = ssld_get_u64(frame.bytes + 48),
+        .model = ssld_get_u64(frame.bytes + 56),
+        .codec = (int32_t)ssld_get_u32(frame.bytes + 64),
         .run_table = frame.bytes + BLOCK_FIXED,
         .compressed = frame.bytes + frame.size,
         .end = offset + frame.size,
@@ -369,9 +396,26 @@ bool ssld_block_read(const struct ssld_store_file *file, uint64_t offset, struct
     return true;
 }
 
-bool ssld_block_intact(const struct ssld_block *block)
+/* -- Models ------------------------------------------------------------------------------------------------------- */
+
+size_t ssld_model_frame_size(size_t model_bytes)
 {
-    return ssld_checksum(block->compressed, block->compressed_bytes) == block->checksum;
+    return PRELUDE_BYTES + model_bytes + CHECKSUM_BYTES;
+}
+
+void ssld_model_frame_write(const struct ssld_store_header *header, uint64_t offset, const uint8_t *model, size_t model_bytes,
+                            uint8_t *bytes)
+{
+    size_t size = ssld_model_frame_size(model_bytes);
+    bound_frame_begin(header, offset, kinds[3].kind, size, bytes);
+    memcpy(bytes + PRELUDE_BYTES, model, model_bytes);
+    frame_end(bytes, size);
+}
+
+const uint8_t *ssld_model_frame_content(const struct ssld_frame *frame, size_t *size)
+{
+    *size = (size_t)frame->size - PRELUDE_BYTES - CHECKSUM_BYTES;
+    return frame->bytes + PRELUDE_BYTES;
 }
 
 /* -- Mark, index -------------------------------------------------------------------------------------------------- */
@@ -382,67 +426,85 @@ void ssld_mark_write(const struct ssld_store_header *header, uint64_t offset, ui
     frame_end(bytes, SSLD_MARK_BYTES);
 }
 
-uint64_t ssld_index_size(uint64_t runs)
+uint64_t ssld_index_size(uint64_t runs, uint64_t models)
 {
-    uint64_t most = (UINT32_MAX - INDEX_FIXED - TRAILER_BYTES) / INDEX_RUN_BYTES;
-    return runs > most ? 0 : INDEX_FIXED + runs * INDEX_RUN_BYTES + TRAILER_BYTES;
+    uint64_t most = (UINT32_MAX - INDEX_FIXED - TRAILER_BYTES - 8 * SSLD_MOST_MODELS) / SSLD_RUN_ENTRY;
+    return runs > most || models > SSLD_MOST_MODELS ? 0 : INDEX_FIXED + models * 8 + runs * SSLD_RUN_ENTRY + TRAILER_BYTES;
 }
 
-void ssld_index_write(const struct ssld_store_header *header, uint64_t offset, const struct ssld_run *runs,
-                      uint64_t count, uint64_t blocks, uint8_t *bytes)
+void ssld_run_entry_write(const struct ssld_run *run, uint8_t *entry)
 {
-    uint64_t size = ssld_index_size(count);
-    bound_frame_begin(header, offset, kinds[2].kind, size, bytes);
-    ssld_put_u64(bytes + 32, count);
-    ssld_put_u64(bytes + 40, blocks);
-    for (uint64_t i = 0; i < count; i++) {
-        uint8_t *entry = bytes + INDEX_FIXED + i * INDEX_RUN_BYTES;
-        ssld_put_u64(entry, runs[i].sample);
-        ssld_put_u64(entry + 8, runs[i].block);
-        ssld_put_u32(entry + 16, runs[i].view);
-        ssld_put_u32(entry + 20, runs[i].count);
-        ssld_put_u32(entry + 24, runs[i].record);
-        ssld_put_u32(entry + 28, 0);
-    }
-    ssld_put_u64(bytes + size - TRAILER_BYTES, offset);
-    memcpy(bytes + size - TRAILER_BYTES + 8, trailer_tag, sizeof trailer_tag);
-    frame_end(bytes, size);
+    ssld_put_u64(entry, run->sample);
+    ssld_put_u64(entry + 8, run->block);
+    ssld_put_u32(entry + 16, run->view);
+    ssld_put_u32(entry + 20, run->count);
+    ssld_put_u32(entry + 24, run->record);
+    ssld_put_u32(entry + 28, 0);
 }
 
-struct ssld_run ssld_index_run(const struct ssld_store_file *file, uint64_t offset, uint64_t i)
+struct ssld_run ssld_run_entry_read(const uint8_t *entry)
 {
-    const uint8_t *entry = file->bytes + offset + INDEX_FIXED + i * INDEX_RUN_BYTES;
     return (struct ssld_run){ .sample = ssld_get_u64(entry), .block = ssld_get_u64(entry + 8),
                               .view = ssld_get_u32(entry + 16), .count = ssld_get_u32(entry + 20),
                               .record = ssld_get_u32(entry + 24) };
 }
 
-void ssld_index_counts(const struct ssld_store_file *file, uint64_t offset, uint64_t *runs, uint64_t *blocks)
+void ssld_index_write(const struct ssld_store_header *header, const struct ssld_index *index, const struct ssld_run *runs,
+                      const uint64_t *model_offsets, uint8_t *bytes)
 {
-    *runs = ssld_get_u64(file->bytes + offset + 32);
-    *blocks = ssld_get_u64(file->bytes + offset + 40);
+    uint64_t size = ssld_index_size(index->runs, index->models);
+    uint8_t *at = bytes + INDEX_FIXED;
+    bound_frame_begin(header, index->offset, kinds[2].kind, size, bytes);
+    ssld_put_u64(bytes + 32, index->runs);
+    ssld_put_u64(bytes + 40, index->blocks);
+    ssld_put_u64(bytes + 48, index->records);
+    ssld_put_u64(bytes + 56, index->models);
+    ssld_put_u64(bytes + 64, ssld_checksum(bytes, INDEX_FIXED - CHECKSUM_BYTES));
+    for (uint64_t i = 0; i < index->models; i++, at += 8)
+        ssld_put_u64(at, model_offsets[i]);
+    for (uint64_t i = 0; i < index->runs; i++, at += SSLD_RUN_ENTRY)
+        ssld_run_entry_write(&runs[i], at);
+    ssld_put_u64(bytes + size - TRAILER_BYTES, index->offset);
+    memcpy(bytes + size - TRAILER_BYTES + 8, trailer_tag, sizeof trailer_tag);
+    frame_end(bytes, size);
 }
 
-uint64_t ssld_index_find(const struct ssld_store_file *file)
+bool ssld_index_find(const struct ssld_store_file *file, struct ssld_index *index)
 {
-    struct ssld_frame frame;
     if (file->size < file->header->size + INDEX_FIXED + TRAILER_BYTES)
-        return 0;
+        return false;
     const uint8_t *trailer = file->bytes + file->size - TRAILER_BYTES;
-    uint64_t offset = ssld_get_u64(trailer), runs, blocks;
-    if (memcmp(trailer + 8, trailer_tag, sizeof trailer_tag) || offset < file->header->size || offset >= file->size ||
-        !ssld_frame_read(file, offset, &frame) || frame.kind != SSLD_FRAME_INDEX ||
-        frame.size != file->size - offset || frame.size < INDEX_FIXED + TRAILER_BYTES)
-        return 0;
-    ssld_index_counts(file, offset, &runs, &blocks);
-    if (runs > frame.size || ssld_index_size(runs) != frame.size)
-        return 0;
+    uint64_t offset = ssld_get_u64(trailer);
+    if (memcmp(trailer + 8, trailer_tag, sizeof trailer_tag) || offset < file->header->size ||
+        offset > file->size - INDEX_FIXED - TRAILER_BYTES)
+        return false;
+    const uint8_t *bytes = file->bytes + offset;
+    uint64_t size = SKIPPABLE_BYTES + (uint64_t)ssld_get_u32(bytes + 4);
+    if (ssld_get_u32(bytes) != SKIPPABLE_MAGIC || memcmp(bytes + 8, kinds[2].kind, 8) ||
+        ssld_get_u64(bytes + 16) != file->header->link || ssld_get_u64(bytes + 24) != offset ||
+        size != file->size - offset ||
+        ssld_checksum(bytes, INDEX_FIXED - CHECKSUM_BYTES) != ssld_get_u64(bytes + INDEX_FIXED - CHECKSUM_BYTES))
+        return false;
+    *index = (struct ssld_index){ .offset = offset, .size = size, .runs = ssld_get_u64(bytes + 32),
+                                  .blocks = ssld_get_u64(bytes + 40), .records = ssld_get_u64(bytes + 48),
+                                  .models = ssld_get_u64(bytes + 56), .model_offsets = bytes + INDEX_FIXED };
+    if (index->runs > size || index->models > SSLD_MOST_MODELS || ssld_index_size(index->runs, index->models) != size)
+        return false;
+    index->entries = index->model_offsets + index->models * 8;
+    return true;
+}
+
+bool ssld_index_intact(const struct ssld_store_file *file, const struct ssld_index *index)
+{
     struct ssld_run before = { 0 };
-    for (uint64_t i = 0; i < runs; i++) {
-        struct ssld_run run = ssld_index_run(file, offset, i);
-        if (!run_sound(file->header, &run, i ? &before : NULL) || run.block < file->header->size || run.block >= offset)
-            return 0;
+    if (!frame_checksum_right(file->bytes + index->offset, index->size))
+        return false;
+    for (uint64_t i = 0; i < index->runs; i++) {
+        struct ssld_run run = ssld_run_entry_read(index->entries + i * SSLD_RUN_ENTRY);
+        if (!run_sound(file->header, &run, i ? &before : NULL) || run.block < file->header->size ||
+            run.block >= index->offset)
+            return false;
         before = run;
     }
-    return offset;
+    return true;
 }

@@ -2,6 +2,8 @@
 /* recovery.c - walking the frames of a store. */
 #include "store/recovery.h"
 
+#include "store/block.h"
+
 /* -- Runs --------------------------------------------------------------------------------------------------------- */
 
 ssld_status ssld_run_list_reserve(ssld_context *context, struct ssld_run_list *list, size_t more)
@@ -94,12 +96,21 @@ static uint64_t next_frame(const struct ssld_store_file *file, uint64_t offset, 
     return file->size;
 }
 
+#define WORK(file) (16 * (file)->size + (UINT64_C(1) << 20))
+
+uint64_t ssld_next_frame(const struct ssld_store_file *file, uint64_t offset)
+{
+    uint64_t work = WORK(file);
+    return next_frame(file, offset, &work);
+}
+
 /* Take the sound frame at `*offset` in and go behind it. SSLD_NOT_FOUND if none is there. */
 static ssld_status take_frame(ssld_context *context, const char *path, const struct ssld_store_file *file,
                               uint64_t *offset, struct ssld_scan *scan)
 {
     struct ssld_frame frame;
     struct ssld_block block;
+    struct ssld_index index;
     if (!ssld_frame_read(file, *offset, &frame))
         return SSLD_NOT_FOUND;
     uint64_t next = *offset + frame.size;
@@ -114,13 +125,20 @@ static ssld_status take_frame(ssld_context *context, const char *path, const str
         scan->blocks++;
         next = block.end;
         break;
+    case SSLD_FRAME_MODEL:
+        if (scan->model_count == SSLD_MOST_MODELS)
+            return ssld_fail(context, SSLD_FORMAT, "%s: more than %d models; no writer writes as many", path, SSLD_MOST_MODELS);
+        if (!scan->models && !(scan->models = ssld_alloc(context, SSLD_MOST_MODELS * sizeof *scan->models)))
+            return ssld_fail_memory(context, "the list of models", SSLD_MOST_MODELS * sizeof *scan->models);
+        scan->models[scan->model_count++] = *offset;
+        break;
     case SSLD_FRAME_MARK:
         scan->durable = whole ? next : scan->durable;
         scan->damaged |= !whole;
         break;
     case SSLD_FRAME_INDEX:
         /* An index ends its file: whoever goes on writing cuts it off first. */
-        if (ssld_index_find(file) != *offset)
+        if (!ssld_index_find(file, &index) || index.offset != *offset || !ssld_index_intact(file, &index))
             return SSLD_NOT_FOUND;
         scan->closed = whole;
         scan->durable = whole ? *offset : scan->durable;
@@ -142,7 +160,7 @@ static ssld_status take_frame(ssld_context *context, const char *path, const str
 ssld_status ssld_scan_run(ssld_context *context, const char *path, const struct ssld_store_file *file,
                           struct ssld_scan *scan)
 {
-    uint64_t offset = file->header->size, work = 16 * file->size + (UINT64_C(1) << 20);
+    uint64_t offset = file->header->size, work = WORK(file);
     *scan = (struct ssld_scan){ .end = offset, .durable = offset };
     while (offset < file->size) {
         ssld_status status = take_frame(context, path, file, &offset, scan);
@@ -159,29 +177,16 @@ ssld_status ssld_scan_run(ssld_context *context, const char *path, const struct 
     return SSLD_OK;
 }
 
-ssld_status ssld_scan_index(ssld_context *context, const struct ssld_store_file *file, uint64_t offset,
-                            struct ssld_scan *scan)
-{
-    uint64_t runs;
-    *scan = (struct ssld_scan){ .end = offset, .durable = offset, .closed = true };
-    ssld_index_counts(file, offset, &runs, &scan->blocks);
-    ssld_status status = ssld_run_list_reserve(context, &scan->list, (size_t)runs);
-    if (status)
-        return status;
-    for (uint64_t i = 0; i < runs; i++)
-        scan->list.runs[i] = ssld_index_run(file, offset, i);
-    scan->list.count = (size_t)runs;
-    return SSLD_OK;
-}
-
-void ssld_scan_cut_torn(const struct ssld_store_file *file, struct ssld_scan *scan)
+ssld_status ssld_scan_cut_torn(ssld_context *context, const struct ssld_store_file *file, struct ssld_scan *scan)
 {
     uint64_t offset = scan->durable;
-    while (offset < scan->end) {
+    struct ssld_unpacker unpacker;
+    ssld_status status = ssld_unpacker_make(context, file->header, &unpacker);
+    while (!status && offset < scan->end) {
         struct ssld_frame frame;
         struct ssld_block block;
         if (ssld_block_read(file, offset, &block)) {
-            if (!ssld_block_intact(&block))
+            if (!ssld_block_payload(&unpacker, &block))
                 break;
             offset = block.end;
         } else if (ssld_frame_read(file, offset, &frame)) {
@@ -190,20 +195,27 @@ void ssld_scan_cut_torn(const struct ssld_store_file *file, struct ssld_scan *sc
             break; /* the file changed under us */
         }
     }
+    ssld_unpacker_free(context, &unpacker);
+    if (status)
+        return status;
     if (offset < scan->end)
         scan->closed = false;
     scan->end = offset < scan->end ? offset : scan->end;
-    /* The runs are in the order of the file here. */
+    /* Runs and models are in the order of the file here. */
     size_t kept = 0;
     while (kept < scan->list.count && scan->list.runs[kept].block < scan->end)
         kept++;
     for (size_t i = kept; i < scan->list.count; i++)
         scan->blocks -= i == kept || scan->list.runs[i].block != scan->list.runs[i - 1].block;
     scan->list.count = kept;
+    while (scan->model_count && scan->models[scan->model_count - 1] >= scan->end)
+        scan->model_count--;
+    return SSLD_OK;
 }
 
 void ssld_scan_free(ssld_context *context, struct ssld_scan *scan)
 {
     ssld_free(context, scan->list.runs);
+    ssld_free(context, scan->models);
     *scan = (struct ssld_scan){ 0 };
 }

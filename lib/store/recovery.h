@@ -22,6 +22,8 @@ ssld_status ssld_run_list_sort(ssld_context *context, const char *path, struct s
 
 struct ssld_scan {
     struct ssld_run_list list;
+    uint64_t *models; /* offsets of the models' frames, in the order of the file */
+    uint64_t model_count;
     uint64_t blocks;
     uint64_t end;     /* behind the last frame of the unbroken chain that starts at the header; not counting an index */
     uint64_t durable; /* behind the last mark of that chain: no byte before it may be wrong */
@@ -35,13 +37,12 @@ struct ssld_scan {
 ssld_status ssld_scan_run(ssld_context *context, const char *path, const struct ssld_store_file *file,
                           struct ssld_scan *scan);
 
-/* The runs and counts that a sound index at `offset` lists, without a walk. */
-ssld_status ssld_scan_index(ssld_context *context, const struct ssld_store_file *file, uint64_t offset,
-                            struct ssld_scan *scan);
+/* Look at the payloads of the blocks behind the last mark, which a power cut may have torn one by one, and move `end` before
+ * the first torn one. Runs and models from `end` on leave their lists. SSLD_OUT_OF_MEMORY. */
+ssld_status ssld_scan_cut_torn(ssld_context *context, const struct ssld_store_file *file, struct ssld_scan *scan);
 
-/* Look at the compressed bytes of the blocks behind the last mark, which a power cut may have torn one by one, and move
- * `end` before the first torn one. Runs of blocks from `end` on leave the list. */
-void ssld_scan_cut_torn(const struct ssld_store_file *file, struct ssld_scan *scan);
+/* The next place at or behind `offset` where a sound frame begins; the file's size if there is none. */
+uint64_t ssld_next_frame(const struct ssld_store_file *file, uint64_t offset);
 
 void ssld_scan_free(ssld_context *context, struct ssld_scan *scan);
 

@@ -40,10 +40,11 @@ from .errors import (BackendError, BusyError, CancelledError, CorruptError, Erro
                      OutOfMemoryError, UnsupportedError)
 from .labels import Labels
 from .loader import Loader
-from .model import Model, ModelInfo, zoo
-from .store import Missing, Store, StoreInfo, StoreWriter
-from .student import Parameter, ProfileEntry, Step, Student
-from .teacher import Evaluation, Teacher
+from .model import Layer, Model, ModelInfo, zoo
+from .profile import ProfileEntry
+from .store import Missing, Store, StoreInfo, StoreSizes, StoreStatistics, StoreWriter
+from .student import Parameter, Step, Student
+from .teacher import Evaluation, Teacher, Verdict
 from .views import ViewSpec, philox4x32
 
 # ssld.ORDER_SHUFFLED is C's SSLD_ORDER_SHUFFLED, and so on.
@@ -51,8 +52,8 @@ globals().update(_interface.CONSTANTS)
 
 __all__ = [
     "BackendError", "Batch", "BusyError", "CancelledError", "Context", "CorruptError", "Dataset", "Error", "Evaluation",
-    "FormatError", "InputOutputError", "InternalError", "InvalidArgumentError", "Labels", "Loader", "MismatchError",
+    "FormatError", "InputOutputError", "InternalError", "InvalidArgumentError", "Labels", "Layer", "Loader", "MismatchError",
     "Missing", "Model", "ModelInfo", "NoSpaceError", "NotFiniteError", "NotFoundError", "OutOfMemoryError", "Parameter",
-    "ProfileEntry", "Step", "Store", "StoreInfo", "StoreWriter", "Student", "Teacher", "UnsupportedError", "ViewSpec",
+    "ProfileEntry", "Step", "Store", "StoreInfo", "StoreSizes", "StoreStatistics", "StoreWriter", "Student", "Teacher", "UnsupportedError", "Verdict", "ViewSpec",
     "__version__", "build_info", "isa", "philox4x32", "status_name", "version", "zoo",
 ] + sorted(_interface.CONSTANTS)

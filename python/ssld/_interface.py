@@ -17,11 +17,18 @@ CONSTANTS = {
     "LOG_SILENT": 0, "LOG_WARNING": 1, "LOG_INFO": 2,
     "VARIANT_STANDARD": 0, "VARIANT_SMALL": 1,
     "BATCH_NORM_EVAL": 0, "BATCH_NORM_BATCH": 1,
+    "AVERAGE_LOGITS": 0, "AVERAGE_PROBABILITIES": 1,
+    "VERDICT_GOOD": 0, "VERDICT_DOUBTFUL": 1, "VERDICT_BAD": 2,
+    "FINDING_NOT_FINITE": 1, "FINDING_UNIFORM": 2, "FINDING_CONSTANT": 4, "FINDING_CERTAIN": 8, "FINDING_TOP1": 16,
+    "FINDING_PIXELS": 32, "FINDING_PLAIN_PIXELS": 64,
     "ORDER_DATASET": 0, "ORDER_SHUFFLED": 1,
     "LAST_KEEP": 0, "LAST_DROP": 1,
     "LABELS_EMPTY": 0, "LABELS_LOGITS": 1, "LABELS_PROBABILITIES": 2,
-    "CODEC_AUTO": 0, "CODEC_DENSE_F16": 1, "CODEC_TOPK": 2,
+    "CODEC_AUTO": 0, "CODEC_DENSE_F32": 1, "CODEC_DENSE_F16": 2, "CODEC_DENSE_LOG8": 3, "CODEC_TOPK": 4,
+    "TAIL_AUTO": 0, "TAIL_UNIFORM": 1, "TAIL_LEARNED": 2,
     "STORE_CREATE": 0, "STORE_RESUME": 1,
+    "STORE_ERROR": 0, "STORE_REUSE": 1, "STORE_SKIP": 2,
+    "ROW_STORED": 0, "ROW_REUSED": 1, "ROW_MISSING": 2, "ROW_DAMAGED": 3,
     "SCHEDULE_CONSTANT": 0, "SCHEDULE_COSINE": 1, "SCHEDULE_STEP": 2, "SCHEDULE_MULTISTEP": 3, "SCHEDULE_ONE_CYCLE": 4,
     "OPTIMIZER_SGD": 0, "OPTIMIZER_ADAMW": 1, "OPTIMIZER_LARS": 2,
     "PRECISION_DEFAULT": 0, "PRECISION_F32": 1, "PRECISION_BF16": 2, "PRECISION_AUTO": 3,
@@ -52,7 +59,13 @@ class ModelOptions(Structure):
 
 
 class ModelLoadOptions(Structure):
-    _fields_ = [("struct_size", c_size_t), ("height", c_int32), ("width", c_int32)]
+    _fields_ = [("struct_size", c_size_t), ("height", c_int32), ("width", c_int32), ("memory_limit", c_uint64)]
+
+
+class Layer(Structure):
+    _fields_ = [("struct_size", c_size_t), ("name", c_char_p), ("kind", c_char_p), ("output", c_char_p),
+                ("parameters", c_int64), ("buffers", c_int64), ("macs", c_int64), ("group", c_int32), ("ndims", c_int32),
+                ("dims", c_int64 * 8), ("kernel", c_int32 * 2), ("strides", c_int32 * 2)]
 
 
 class ModelInfo(Structure):
@@ -63,7 +76,24 @@ class ModelInfo(Structure):
 
 class TeacherOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("batch", c_int32), ("batch_norm", c_int32), ("threads", c_int32),
-                ("height", c_int32), ("width", c_int32), ("precision", c_int32)]
+                ("height", c_int32), ("width", c_int32), ("precision", c_int32), ("output_count", c_int32),
+                ("padding", c_int32), ("outputs", c_void_p)]
+
+
+class EnsembleOptions(Structure):
+    _fields_ = [("struct_size", c_size_t), ("average", c_int32), ("padding", c_int32), ("weights", POINTER(c_float))]
+
+
+class Output(Structure):
+    _fields_ = [("struct_size", c_size_t), ("name", c_char_p), ("data", c_void_p), ("ndims", c_int32), ("padding", c_int32),
+                ("dims", c_int64 * 8)]
+
+
+class TeacherVerdict(Structure):
+    _fields_ = [("struct_size", c_size_t), ("verdict", c_int32), ("findings", c_int32), ("views", c_uint64),
+                ("labelled", c_uint64), ("top1", c_double), ("chance", c_double), ("entropy", c_double),
+                ("entropy_most", c_double), ("information", c_double), ("pixel_least", c_double), ("pixel_most", c_double),
+                ("pixel_mean", c_double), ("pixel_deviation", c_double)]
 
 
 class Evaluation(Structure):
@@ -86,20 +116,47 @@ class StoreWriterOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("mode", c_int32), ("classes", c_int32), ("samples", c_uint64),
                 ("views", c_uint32), ("codec", c_int32), ("top_k", c_int32), ("batch_norm", c_int32),
                 ("view_seed", c_uint64), ("view_spec", c_char_p), ("dataset_fingerprint", Fingerprint),
-                ("teacher_fingerprint", Fingerprint), ("block_records", c_int32), ("level", c_int32)]
+                ("teacher_fingerprint", Fingerprint), ("block_records", c_int32), ("level", c_int32), ("tail", c_int32),
+                ("tail_coefficients", c_int32), ("kl_bound", c_double), ("learn_records", c_int32), ("padding", c_int32),
+                ("model_from", c_char_p)]
+
+
+class StoreRange(Structure):
+    _fields_ = [("struct_size", c_size_t), ("sample", c_uint64), ("sample_count", c_uint64), ("view", c_uint32),
+                ("view_count", c_uint32)]
 
 
 class StoreOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("verify", c_int32), ("classes", c_int32), ("samples", c_uint64),
                 ("view_spec", c_char_p), ("view_seed", POINTER(c_uint64)), ("dataset_fingerprint", POINTER(c_uint8)),
-                ("teacher_fingerprint", POINTER(c_uint8))]
+                ("teacher_fingerprint", POINTER(c_uint8)), ("missing", c_int32), ("damaged", c_int32)]
 
 
 class StoreInfo(Structure):
     _fields_ = [("struct_size", c_size_t), ("file_bytes", c_uint64), ("records", c_uint64), ("samples", c_uint64),
                 ("views", c_uint32), ("classes", c_int32), ("codec", c_int32), ("top_k", c_int32),
                 ("batch_norm", c_int32), ("closed", c_int32), ("blocks", c_uint64), ("view_seed", c_uint64),
-                ("dataset_fingerprint", Fingerprint), ("teacher_fingerprint", Fingerprint)]
+                ("dataset_fingerprint", Fingerprint), ("teacher_fingerprint", Fingerprint), ("tail", c_int32),
+                ("tail_coefficients", c_int32), ("kl_bound", c_double), ("files", c_int32), ("models", c_int32)]
+
+
+class StoreSizes(Structure):
+    _fields_ = [("struct_size", c_size_t), ("classes", c_uint64), ("values", c_uint64), ("tail", c_uint64),
+                ("statistics", c_uint64), ("offsets", c_uint64), ("model", c_uint64), ("index", c_uint64),
+                ("framing", c_uint64), ("file_bytes", c_uint64)]
+
+
+class StoreStatistics(Structure):
+    _fields_ = [("struct_size", c_size_t), ("rows", c_uint64), ("reused", c_uint64), ("missing", c_uint64),
+                ("damaged", c_uint64)]
+
+
+class StoreDamage(Structure):
+    _fields_ = [("struct_size", c_size_t), ("path", c_char_p), ("offset", c_uint64), ("records", c_uint64),
+                ("sample", c_uint64), ("view", c_uint32), ("padding", c_int32), ("text", c_char_p)]
+
+
+StoreDamageFunction = CFUNCTYPE(None, c_void_p, POINTER(StoreDamage))
 
 
 class StudentOptions(Structure):
@@ -129,8 +186,12 @@ class ProfileEntry(Structure):
 STRUCTS = {
     "ssld_allocator": Allocator, "ssld_context_options": ContextOptions, "ssld_model_options": ModelOptions,
     "ssld_model_load_options": ModelLoadOptions, "ssld_model_info": ModelInfo, "ssld_teacher_options": TeacherOptions,
-    "ssld_evaluation": Evaluation, "ssld_dataset_options": DatasetOptions, "ssld_loader_options": LoaderOptions,
+    "ssld_layer": Layer, "ssld_ensemble_options": EnsembleOptions, "ssld_output": Output,
+    "ssld_teacher_verdict": TeacherVerdict, "ssld_evaluation": Evaluation, "ssld_dataset_options": DatasetOptions,
+    "ssld_loader_options": LoaderOptions,
     "ssld_store_writer_options": StoreWriterOptions, "ssld_store_options": StoreOptions, "ssld_store_info": StoreInfo,
+    "ssld_store_range": StoreRange, "ssld_store_sizes": StoreSizes, "ssld_store_statistics": StoreStatistics,
+    "ssld_store_damage": StoreDamage,
     "ssld_student_options": StudentOptions, "ssld_step": Step,
     "ssld_profile_entry": ProfileEntry,
 }
@@ -169,6 +230,7 @@ FUNCTIONS = {
     "ssld_model_load_memory": (status, [handle, address, c_size_t, text, POINTER(ModelLoadOptions), receives_handle]),
     "ssld_model_save": (status, [handle, text]),
     "ssld_model_get_info": (status, [handle, POINTER(ModelInfo)]),
+    "ssld_model_get_layer": (status, [handle, c_int32, POINTER(Layer)]),
     "ssld_model_name": (text, [handle]),
     "ssld_model_fingerprint": (None, [handle, address]),
     "ssld_model_destroy": (None, [handle]),
@@ -176,6 +238,14 @@ FUNCTIONS = {
     "ssld_teacher_options_init": (None, [POINTER(TeacherOptions), c_size_t]),
     "ssld_teacher_create": (status, [handle, handle, POINTER(TeacherOptions), receives_handle]),
     "ssld_teacher_open": (status, [handle, text, POINTER(TeacherOptions), receives_handle]),
+    "ssld_ensemble_options_init": (None, [POINTER(EnsembleOptions), c_size_t]),
+    "ssld_teacher_create_ensemble": (status, [handle, c_int32, address, POINTER(EnsembleOptions),
+                                              receives_handle]),
+    "ssld_teacher_open_ensemble": (status, [handle, c_int32, address, POINTER(TeacherOptions),
+                                            POINTER(EnsembleOptions), receives_handle]),
+    "ssld_teacher_output": (status, [handle, c_int32, POINTER(Output)]),
+    "ssld_teacher_check": (status, [handle, handle, c_uint64, POINTER(TeacherVerdict), address, c_size_t]),
+    "ssld_teacher_check_batch": (status, [handle, handle, POINTER(TeacherVerdict), address, c_size_t]),
     "ssld_teacher_predict": (status, [handle, handle, handle]),
     "ssld_teacher_evaluate": (status, [handle, handle, POINTER(Evaluation)]),
     "ssld_teacher_get_info": (status, [handle, POINTER(ModelInfo)]),
@@ -236,6 +306,9 @@ FUNCTIONS = {
     "ssld_store_writer_open": (status, [handle, text, POINTER(StoreWriterOptions), receives_handle]),
     "ssld_store_writer_append": (status, [handle, handle, handle]),
     "ssld_store_writer_append_views": (status, [handle, c_int32, address, address, handle]),
+    "ssld_store_writer_append_labelled": (status, [handle, c_int32, address, address, address, handle]),
+    "ssld_store_writer_copy": (status, [handle, handle, POINTER(StoreRange), receives(c_uint64)]),
+    "ssld_store_writer_options_like": (status, [handle, POINTER(StoreWriterOptions)]),
     "ssld_store_writer_commit": (status, [handle]),
     "ssld_store_writer_missing": (status, [handle, receives(c_uint32), receives(c_uint64), receives(c_uint64)]),
     "ssld_store_writer_records": (c_uint64, [handle]),
@@ -243,8 +316,16 @@ FUNCTIONS = {
     "ssld_store_writer_abandon": (None, [handle]),
     "ssld_store_options_init": (None, [POINTER(StoreOptions), c_size_t]),
     "ssld_store_open": (status, [handle, text, POINTER(StoreOptions), receives_handle]),
+    "ssld_store_open_files": (status, [handle, address, c_int32, POINTER(StoreOptions), receives_handle]),
     "ssld_store_read": (status, [handle, handle, handle]),
     "ssld_store_read_views": (status, [handle, c_int32, address, address, handle]),
+    "ssld_store_read_outcomes": (status, [handle, c_int32, address, address, handle, address]),
+    "ssld_store_read_moments": (status, [handle, c_int32, address, address, handle, address, address]),
+    "ssld_store_prefetch": (None, [handle, c_int32, address, address]),
+    "ssld_store_stored": (status, [handle, receives(c_uint32), receives(c_uint64), receives(c_uint64)]),
+    "ssld_store_verify": (status, [handle, StoreDamageFunction, c_void_p, receives(c_uint64)]),
+    "ssld_store_measure": (status, [handle, POINTER(StoreSizes)]),
+    "ssld_store_get_statistics": (status, [handle, POINTER(StoreStatistics)]),
     "ssld_store_get_info": (status, [handle, POINTER(StoreInfo)]),
     "ssld_store_view_spec": (text, [handle]),
     "ssld_store_close": (None, [handle]),
@@ -274,5 +355,11 @@ FUNCTIONS = {
     "ssld_student_profile_entry": (status, [handle, c_int32, POINTER(ProfileEntry)]),
     "ssld_student_measure_primitives": (status, [handle, c_int32, receives(c_double)]),
     "ssld_student_precision": (c_int32, [handle]),
+    "ssld_teacher_profile_begin": (None, [handle]),
+    "ssld_teacher_profile_end": (None, [handle]),
+    "ssld_teacher_profile_count": (c_int32, [handle]),
+    "ssld_teacher_profile_entry": (status, [handle, c_int32, POINTER(ProfileEntry)]),
+    "ssld_teacher_measure_primitives": (status, [handle, c_int32, receives(c_double)]),
+    "ssld_teacher_precision": (c_int32, [handle]),
     "ssld_isa": (c_size_t, [address, c_size_t]),
 }

@@ -15,6 +15,12 @@ ModelInfo.__doc__ = """Shapes and sizes of a model: logits a sample; channels, h
 BatchNormalization operators among them; trainable values; running means and variances; multiply-accumulates an image."""
 
 
+Layer = namedtuple("Layer", "name kind output parameters buffers macs group shape kernel strides")
+Layer.__doc__ = """An operator of a model: its name, ONNX's name of what it does, and the name of the tensor that it makes (for
+Teacher's `outputs`); trainable values, other constants and multiply-accumulates an image; groups of a convolution; shape of the
+output for one image; height and width of kernel and strides, None where there are none."""
+
+
 def zoo():
     """The names that Model() knows."""
     names = []
@@ -47,16 +53,17 @@ class Model(Object):
                           ctypes.byref(options)))
 
     @classmethod
-    def load(cls, context, path, height=None, width=None):
-        """Read an ONNX classifier. height, width: of the input where the file leaves them open (default 224)."""
-        options = make_options(_interface.ModelLoadOptions, height=height, width=width)
+    def load(cls, context, path, height=None, width=None, memory_limit=None):
+        """Read an ONNX classifier. height, width: of the input where the file leaves them open (default 224).
+        memory_limit: bytes that reading may ask for in all (default 8 GiB)."""
+        options = make_options(_interface.ModelLoadOptions, height=height, width=width, memory_limit=memory_limit)
         return cls._from_pointer(context, create(context, "ssld_model_load", Context.pointer_of(context),
                                                  encode("path", path), ctypes.byref(options)))
 
     @classmethod
-    def load_memory(cls, context, data, name="memory", height=None, width=None):
+    def load_memory(cls, context, data, name="memory", height=None, width=None, memory_limit=None):
         """Read an ONNX classifier from bytes. `name` stands for the path in error texts."""
-        options = make_options(_interface.ModelLoadOptions, height=height, width=width)
+        options = make_options(_interface.ModelLoadOptions, height=height, width=width, memory_limit=memory_limit)
         data = content("data", data)
         return cls._from_pointer(context, create(context, "ssld_model_load_memory", Context.pointer_of(context),
                                                  address(data), data.size, encode("name", name), ctypes.byref(options)))
@@ -75,6 +82,19 @@ class Model(Object):
     def info(self):
         """A ModelInfo."""
         return get_info(self.context, "ssld_model_get_info", self.pointer, _interface.ModelInfo, ModelInfo)
+
+    @property
+    def layers(self):
+        """A list of Layer, in the order of computing."""
+        return [self._layer(index) for index in range(self.info.nodes)]
+
+    def _layer(self, index):
+        layer = _interface.Layer()
+        layer.struct_size = ctypes.sizeof(layer)
+        check(self.context, library.ssld_model_get_layer(self.pointer, index, ctypes.byref(layer)))
+        texts = [text.decode(errors="replace") for text in (layer.name, layer.kind, layer.output)]
+        return Layer(*texts, layer.parameters, layer.buffers, layer.macs, layer.group, tuple(layer.dims[:layer.ndims]),
+                     tuple(layer.kernel) if layer.kernel[0] else None, tuple(layer.strides) if layer.kernel[0] else None)
 
     @property
     def name(self):

@@ -14,10 +14,18 @@ from .errors import Error
 from .labels import Labels
 
 StoreInfo = namedtuple("StoreInfo", "file_bytes records samples views classes codec top_k batch_norm closed blocks "
-                                    "view_seed dataset_fingerprint teacher_fingerprint")
+                                    "view_seed dataset_fingerprint teacher_fingerprint tail tail_coefficients kl_bound files "
+                                    "models")
 StoreInfo.__doc__ = """What a store's header says and what is there: size of the file, stored labels, samples of the data
 set, views of each that were to be labelled, classes, ssld.CODEC_x, its K, the teacher's ssld.BATCH_NORM_x, 1 if the
-writer was closed, blocks, seed of the views, fingerprints (16 bytes each)."""
+writer was closed, blocks, seed of the views, fingerprints (16 bytes each), ssld.TAIL_x, numbers a record that say the tail's
+shape, the bound that K adapts to, files opened together, fitted models in them."""
+
+StoreSizes = namedtuple("StoreSizes", "classes values tail statistics offsets model index framing file_bytes")
+StoreSizes.__doc__ = "Bytes of a store by what they are for; they sum to file_bytes."
+
+StoreStatistics = namedtuple("StoreStatistics", "rows reused missing damaged")
+StoreStatistics.__doc__ = "What reads of a store met so far: rows given, of another view, of zeros; views in damaged blocks."
 
 Missing = namedtuple("Missing", "view sample count")
 Missing.__doc__ = "`count` consecutive samples, from `sample` on, of which view `view` is not stored."
@@ -37,22 +45,26 @@ class StoreWriter(Object):
     classes, samples    of a label and of the data set; must be given
     views               views to be labelled of each sample (default 1)
     resume              True: go on with the file if it exists; what is given here must agree with it
-    codec               ssld.CODEC_AUTO, ssld.CODEC_DENSE_F16, ssld.CODEC_TOPK with `top_k` (default 10)
+    codec               ssld.CODEC_x; CODEC_TOPK with `top_k` (default 10), `tail` (ssld.TAIL_x), `tail_coefficients`, and
+                        `kl_bound` to let K adapt
+    learn_records       labels that codecs are fitted to first; model_from: a store whose fitted model is used instead
     batch_norm          the teacher's ssld.BATCH_NORM_x
     view_spec           ViewSpec.text of the views, or the ViewSpec; view_seed: the loader's
     dataset_fingerprint, teacher_fingerprint    what the labels are bound to: Dataset.fingerprint, Teacher.fingerprint
-    block_records       records compressed together (default 256); level: of zstd, 1 to 19 (default 3)
+    block_records       records in a block; level: of zstd for CODEC_DENSE_F32 and F16, 1 to 19 (default 3)
 
     A writer that is neither closed nor left by `with` gives up what was not committed.
     """
 
     def __init__(self, context, path, classes, samples, views=None, resume=False, codec=None, top_k=None,
                  batch_norm=None, view_seed=None, view_spec=None, dataset_fingerprint=None, teacher_fingerprint=None, block_records=None,
-                 level=None):
+                 level=None, tail=None, tail_coefficients=None, kl_bound=None, learn_records=None, model_from=None):
         options = make_options(
             _interface.StoreWriterOptions, mode=_interface.CONSTANTS["STORE_RESUME" if resume else "STORE_CREATE"],
             classes=classes, samples=samples, views=views, codec=codec, top_k=top_k, batch_norm=batch_norm,
             view_seed=view_seed, view_spec=_spec_text(view_spec), block_records=block_records, level=level,
+            tail=tail, tail_coefficients=tail_coefficients, kl_bound=kl_bound, learn_records=learn_records,
+            model_from=encode("model_from", model_from) if model_from is not None else None,
             dataset_fingerprint=_fingerprint("dataset_fingerprint", dataset_fingerprint),
             teacher_fingerprint=_fingerprint("teacher_fingerprint", teacher_fingerprint))
         self._open(context, "ssld_store_writer_abandon",
@@ -70,6 +82,12 @@ class StoreWriter(Object):
         check(self.context, library.ssld_store_writer_append_views(
             self.pointer, integer("samples", samples.size, ctypes.c_int32), address(samples), address(views),
             Labels.pointer_of(labels)))
+
+    def copy(self, store):
+        """Add what another Store of the same labels has and this one has not; returns how many records."""
+        added = ctypes.c_uint64()
+        check(self.context, library.ssld_store_writer_copy(self.pointer, Store.pointer_of(store), None, ctypes.byref(added)))
+        return added.value
 
     def commit(self):
         """Return when everything appended is on the disk."""
@@ -120,24 +138,27 @@ class StoreWriter(Object):
 class Store(Object):
     """Reads a store; any number of threads may share one, each with labels of its own. len(store) is its records.
 
+    path        the file, or a list of files that are opened as one: shards of one labelling
     verify      True: check every block now, instead of each when it is read
+    missing, damaged    ssld.STORE_x: what a view that is not stored, or whose block is damaged, is answered with
     classes, samples, view_spec, view_seed, dataset_fingerprint, teacher_fingerprint
                 what is given is compared with the file: MismatchError says what differs
     """
 
     def __init__(self, context, path, verify=False, classes=None, samples=None, view_spec=None, view_seed=None,
-                 dataset_fingerprint=None, teacher_fingerprint=None):
+                 dataset_fingerprint=None, teacher_fingerprint=None, missing=None, damaged=None):
         seed = None
         if view_seed is not None:
             seed = ctypes.pointer(ctypes.c_uint64(integer("view_seed", view_seed, ctypes.c_uint64)))
         options = make_options(
-            _interface.StoreOptions, verify=bool(verify), classes=classes, samples=samples,
+            _interface.StoreOptions, verify=bool(verify), missing=missing, damaged=damaged, classes=classes, samples=samples,
             view_spec=_spec_text(view_spec), view_seed=seed,
             dataset_fingerprint=_fingerprint("dataset_fingerprint", dataset_fingerprint),
             teacher_fingerprint=_fingerprint("teacher_fingerprint", teacher_fingerprint))
+        paths = [encode("path", one) for one in (path if isinstance(path, (list, tuple)) else [path])]
         self._open(context, "ssld_store_close",
-                   create(context, "ssld_store_open", Context.pointer_of(context), encode("path", path),
-                          ctypes.byref(options)))
+                   create(context, "ssld_store_open_files", Context.pointer_of(context), (ctypes.c_char_p * len(paths))(*paths),
+                          len(paths), ctypes.byref(options)))
 
     def read(self, batch, labels=None):
         """Probabilities of a batch's samples and views, into `labels` or into new ones; returns them."""
@@ -159,6 +180,20 @@ class Store(Object):
             Labels.pointer_of(labels)))
         labels._written()
         return labels
+
+    def verify(self):
+        """Decode every label once; CorruptError says what is damaged first."""
+        check(self.context, library.ssld_store_verify(self.pointer, _interface.StoreDamageFunction(), None, None))
+
+    @property
+    def sizes(self):
+        """A StoreSizes; reads the whole store once."""
+        return get_info(self.context, "ssld_store_measure", self.pointer, _interface.StoreSizes, StoreSizes)
+
+    @property
+    def statistics(self):
+        """A StoreStatistics."""
+        return get_info(self.context, "ssld_store_get_statistics", self.pointer, _interface.StoreStatistics, StoreStatistics)
 
     @property
     def info(self):

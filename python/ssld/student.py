@@ -14,16 +14,12 @@ from .batch import Batch
 from .context import Context
 from .labels import Labels
 from .model import Model
+from .profile import profile_entries
 
 Step = namedtuple("Step", "step loss learning_rate top1 gradient_norm")
 Step.__doc__ = """Steps done, this one included; mean loss over the batch, before the update; rate used by the update; share
 of the batch's hard labels that the student got right, -1 if it has none; norm of all gradients before clipping, -1 if
 neither clipping nor LARS needed it."""
-
-
-ProfileEntry = namedtuple("ProfileEntry", "name direction stage calls milliseconds gflop bytes")
-ProfileEntry.__doc__ = """What a student's operators of one kind did in one direction: name and direction; ssld.STAGE_FORWARD,
-STAGE_BACKWARD or STAGE_UPDATE; runs, milliseconds, billions of operations and bytes of tensors of a step."""
 
 
 class Student(Object):
@@ -143,14 +139,8 @@ class Student(Object):
     @property
     def profile(self):
         """A list of ProfileEntry for the steps since profile_begin(), empty without any."""
-        entries = []
-        for index in range(library.ssld_student_profile_count(self.pointer)):
-            entry = _interface.ProfileEntry()
-            entry.struct_size = ctypes.sizeof(entry)
-            check(self.context, library.ssld_student_profile_entry(self.pointer, index, ctypes.byref(entry)))
-            record = to_record(entry, ProfileEntry)
-            entries.append(record._replace(name=record.name.decode(), direction=record.direction.decode()))
-        return entries
+        count = library.ssld_student_profile_count(self.pointer)
+        return profile_entries(self, library.ssld_student_profile_entry, count)
 
     def measure_primitives(self, repeats=5):
         """Milliseconds of a step's bare convolutions and fully connected layers, each run alone for the whole batch."""

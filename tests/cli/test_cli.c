@@ -1,225 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The ssld program as its users meet it: help, wrong usage, labelling with kills in between, training in its three modes.
- * The program's path is in SSLD_PROGRAM. Everything happens in a folder of its own, with images drawn here. */
+ * Everything happens in a folder of its own, with images drawn here. */
 #define _GNU_SOURCE /* posix_openpt */
-#include "test.h"
+#include "run.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
-
-#define IMAGES 200
-#define SIDE 28
-#define CLASSES 4
-#define MOST_WORDS 64
-
-static char folder[64];
-static ssld_context *context;
-static char output[65536], errors[65536]; /* of the last run */
-
-/* -- Files -------------------------------------------------------------------------------------------------------- */
-
-/* A path in the folder; valid for the next eight calls. */
-static const char *in_folder(const char *name)
-{
-    static char paths[8][128];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
-
-static void read_text(const char *path, char *text, size_t size)
-{
-    FILE *file = fopen(path, "rb");
-    size_t length = file ? fread(text, 1, size - 1, file) : 0;
-    text[length] = 0;
-    if (file)
-        fclose(file);
-}
-
-static off_t size_of(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) ? -1 : info.st_size;
-}
-
-static bool same_bytes(const char *one, const char *other)
-{
-    off_t size = size_of(one);
-    if (size < 1 || size != size_of(other))
-        return false;
-    FILE *first = fopen(one, "rb"), *second = fopen(other, "rb");
-    bool same = first && second;
-    for (int a = 0; same && a != EOF;) {
-        a = fgetc(first);
-        same = a == fgetc(second);
-    }
-    if (first)
-        fclose(first);
-    if (second)
-        fclose(second);
-    return same;
-}
-
-static void put_number(FILE *file, uint32_t number)
-{
-    for (int shift = 24; shift >= 0; shift -= 8)
-        fputc((int)(number >> shift & 255), file);
-}
-
-/* MNIST's format: bars that lie, stand, cross or fill, somewhere in the image, on some noise. */
-static void write_images(const char *images, const char *labels)
-{
-    FILE *pixels = fopen(in_folder(images), "wb"), *classes = fopen(in_folder(labels), "wb");
-    CHECK(pixels && classes, "the images cannot be written");
-    put_number(pixels, 0x803);
-    put_number(pixels, IMAGES);
-    put_number(pixels, SIDE);
-    put_number(pixels, SIDE);
-    put_number(classes, 0x801);
-    put_number(classes, IMAGES);
-    for (uint32_t i = 0; i < IMAGES; i++) {
-        uint32_t counter[4] = { i, 0, 0, 0 }, key[2] = { 5, 0 }, random[4];
-        ssld_philox4x32(counter, key, random);
-        int class = (int)(i % CLASSES), row = 6 + (int)(random[0] % 16), column = 6 + (int)(random[1] % 16);
-        for (int p = 0; p < SIDE * SIDE; p++) {
-            bool lies = abs(p / SIDE - row) < 3, stands = abs(p % SIDE - column) < 3;
-            bool inside = class == 0 ? lies : class == 1 ? stands : class == 2 ? lies || stands : lies && stands;
-            fputc((inside ? 200 : 20) + (int)(random[2] >> p % 24 & 31), pixels);
-        }
-        fputc(class, classes);
-    }
-    CHECK(!fclose(pixels) && !fclose(classes), "the images cannot be written");
-}
-
-static void write_network(const char *name, uint64_t seed, int32_t classes, int32_t channels)
-{
-    ssld_model *model = NULL;
-    ssld_model_options options;
-    ssld_model_options_init(&options, sizeof options);
-    options.classes = classes;
-    options.channels = channels;
-    options.height = SIDE;
-    options.variant = SSLD_VARIANT_SMALL;
-    options.seed = seed;
-    CHECK_OK(context, ssld_model_create(context, "PPLCNet_x0_25", &options, &model));
-    CHECK_OK(context, ssld_model_save(model, in_folder(name)));
-    ssld_model_destroy(model);
-}
-
-/* -- Runs --------------------------------------------------------------------------------------------------------- */
-
-/* Start the program with a command line; words are separated by blanks, "..." keeps them, @ is the folder. Standard error
- * goes to `error_file`, or to the descriptor `terminal` if that is one. */
-static pid_t start_with(const char *line, const char *error_file, int terminal)
-{
-    static char text[4096];
-    char *words[MOST_WORDS + 2] = { getenv("SSLD_PROGRAM") };
-    int count = 1;
-    char *to = text;
-    for (const char *from = line; *from && count <= MOST_WORDS;) {
-        bool quoted = false;
-        for (; *from == ' '; from++)
-            continue;
-        if (!*from)
-            break;
-        words[count++] = to;
-        for (; *from && (quoted || *from != ' '); from++) {
-            if (*from == '"')
-                quoted = !quoted;
-            else if (*from == '@')
-                to += sprintf(to, "%s", folder);
-            else
-                *to++ = *from;
-        }
-        *to++ = 0;
-    }
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        int out = open(in_folder("out"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        int err = terminal >= 0 ? terminal : open(in_folder(error_file), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-        dup2(out, STDOUT_FILENO);
-        dup2(err, STDERR_FILENO);
-        execv(words[0], words);
-        _exit(127);
-    }
-    CHECK(child > 0, "cannot fork: %s", strerror(errno));
-    return child;
-}
-
-static pid_t start(const char *line)
-{
-    return start_with(line, "err", -1);
-}
-
-/* The exit code, or minus the signal. Fills output and errors. */
-static int finish(pid_t child)
-{
-    int state = 0;
-    while (waitpid(child, &state, 0) < 0 && errno == EINTR)
-        continue;
-    read_text(in_folder("out"), output, sizeof output);
-    read_text(in_folder("err"), errors, sizeof errors);
-    return WIFEXITED(state) ? WEXITSTATUS(state) : -WTERMSIG(state);
-}
-
-static int run(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static int run(const char *format, ...)
-{
-    char line[4096];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    return finish(start(line));
-}
-
-#define CHECK_RUN(expected, ...)                                                                          \
-    do {                                                                                                  \
-        int run_code = run(__VA_ARGS__);                                                                  \
-        CHECK(run_code == (expected), "exit code %d; it said: %.600s%.600s", run_code, output, errors);   \
-    } while (0)
-#define CHECK_SAYS(text, part) CHECK(strstr(text, part), "it says: %.1200s", text)
-
-#define DATA "--data idx:@/images,@/classes "
-#define VIEWS "--views \"pad_crop(28,2) flip(0.5) normalize(0.286,0.353)\" "
-#define LABEL "label " DATA VIEWS "--teacher @/teacher.onnx "
-#define TRAIN "train " DATA VIEWS "--model PPLCNet_x0_25 --variant small --batch 40 --lr 0.05 "
-
-static void tear_down(void)
-{
-    char line[128];
-    ssld_context_destroy(context);
-    snprintf(line, sizeof line, "rm -r '%s'", folder);
-    if (system(line))
-        perror(line);
-}
-
-/* Images and a teacher, made once for all tests: they only read them, and write files of their own names. The folder goes
- * away with the program. */
-static void set_up(void)
-{
-    if (*folder)
-        return;
-    strcpy(folder, "/tmp/ssld-cli-XXXXXX");
-    CHECK(mkdtemp(folder), "no folder");
-    atexit(tear_down);
-    CHECK(getenv("SSLD_PROGRAM"), "SSLD_PROGRAM does not say where the program is");
-    CHECK(ssld_context_create(NULL, &context) == SSLD_OK, "no context");
-    write_images("images", "classes");
-    write_network("untrained.onnx", 3, CLASSES, 1);
-    CHECK_RUN(0, TRAIN "--epochs 8 --seed 7 --out @/teacher.onnx");
-}
 
 /* The number behind a key in the nth line of a log that has `event`, counted from 0. */
 static double logged(const char *log, const char *event, const char *key, int nth)
@@ -271,12 +58,13 @@ TEST(wrong_usage_is_exit_code_2_and_says_what_is_wrong)
     } cases[] = {
         { "", "usage: ssld COMMAND" },
         { "lable", "unknown command 'lable'" },
-        { "store", "did you mean 'store info'?" },
+        { "store", "there are 'store info', 'store verify'" },
+        { "store inf x", "unknown command 'store inf'" },
         { "store dump x", "unknown command 'store dump'" },
         { "help nothing", "unknown command 'nothing'" },
         { "label", "--data is missing" },
         { "store info", "FILE is missing" },
-        { "store info one two", "'two' is too much" },
+        { "store recode one two three", "'three' is too much" },
         { "store info x --json=yes", "--json takes no value" },
         { "label --vews x", "unknown option '--vews'" },
         { "label --view x", "did you mean --view" },
@@ -287,7 +75,7 @@ TEST(wrong_usage_is_exit_code_2_and_says_what_is_wrong)
         { "label --batch 0", "--batch: '0' is not in 1 to 65536" },
         { "label --batch=99999999999999999999999", "is not a whole number" },
         { "label --view-count 3000000000", "is not at least 1" },
-        { "label --codec zip", "'zip' is not one of auto|dense|topk" },
+        { "label --codec zip", "'zip' is not one of auto|f32|f16|log8|topk" },
         { "label --data=", "--data: '' is not a text" },
         { "train --lr fast", "--lr: 'fast' is not a number" },
         { "train --lr nan", "--lr: 'nan' is not a number" },
@@ -310,8 +98,9 @@ TEST(wrong_usage_is_exit_code_2_and_says_what_is_wrong)
         { TRAIN "--schedule step:30;0.1", "is not step:EPOCHS,FACTOR" },
         { TRAIN "--schedule multistep:0.1", "is not multistep:EPOCH,...,FACTOR" },
         { TRAIN "--schedule one-cycle:0.3,25,1e4,7", "is not one-cycle" },
-        { "bench", "did you mean 'bench student'?" },
-        { "bench teacher", "unknown command 'bench teacher'" },
+        { "bench", "there are 'bench student', 'bench teacher', 'bench store'" },
+        { "bench network", "unknown command 'bench network'" },
+        { "model", "did you mean 'model info'?" },
         { "bench student", "MODEL is missing" },
         { "bench student PPLCNet_x0_25 --steps 0", "--steps: '0' is not in 1 to 1000000" },
         { "bench student PPLCNet_x0_25 --repeats 101", "--repeats: '101' is not in 1 to 100" },
@@ -375,37 +164,6 @@ TEST(full_disk_behind_output_or_log_is_a_failure)
 
 /* -- Labelling ---------------------------------------------------------------------------------------------------- */
 
-/* Do two stores hold the same labels, record for record, of every view? */
-static void check_same_labels(const char *one, const char *other, uint32_t views)
-{
-    ssld_store *stores[2] = { NULL, NULL };
-    ssld_labels *labels[2] = { NULL, NULL };
-    static uint64_t samples[IMAGES];
-    static uint32_t numbers[IMAGES];
-    const char *names[2] = { one, other };
-    for (int s = 0; s < 2; s++) {
-        ssld_store_options options;
-        ssld_store_options_init(&options, sizeof options);
-        options.verify = 1;
-        CHECK_OK(context, ssld_store_open(context, in_folder(names[s]), &options, &stores[s]));
-        CHECK_OK(context, ssld_labels_create(context, IMAGES, CLASSES, &labels[s]));
-    }
-    for (uint32_t view = 0; view < views; view++) {
-        for (uint32_t i = 0; i < IMAGES; i++) {
-            samples[i] = i;
-            numbers[i] = view;
-        }
-        for (int s = 0; s < 2; s++)
-            CHECK_OK(context, ssld_store_read_views(stores[s], IMAGES, samples, numbers, labels[s]));
-        CHECK(!memcmp(ssld_labels_probabilities(labels[0]), ssld_labels_probabilities(labels[1]),
-                      IMAGES * CLASSES * sizeof(float)), "view %u differs", view);
-    }
-    for (int s = 0; s < 2; s++) {
-        ssld_labels_destroy(labels[s]);
-        ssld_store_close(stores[s]);
-    }
-}
-
 TEST(labelling_fills_a_store_that_info_describes)
 {
     set_up();
@@ -430,7 +188,10 @@ TEST(labelling_fills_a_store_that_info_describes)
 TEST(teacher_that_guesses_is_warned_about)
 {
     set_up();
-    CHECK_RUN(0, "label " DATA VIEWS "--teacher @/untrained.onnx --labels @/guess.ssld");
+    CHECK_RUN(1, "label " DATA VIEWS "--teacher @/untrained.onnx --labels @/guess.ssld");
+    CHECK_SAYS(errors, "The teacher is guessing");
+    CHECK(size_of(in_folder("guess.ssld")) < 0, "a store was begun");
+    CHECK_RUN(0, "label " DATA VIEWS "--teacher @/untrained.onnx --labels @/guess.ssld --no-check");
     CHECK_SAYS(errors, "warning: the teacher is guessing");
     CHECK_RUN(0, LABEL "--labels @/knows.ssld");
     CHECK(!strstr(errors, "warning"), "a teacher that knows is warned about: %.600s", errors);

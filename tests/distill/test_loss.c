@@ -266,6 +266,30 @@ TEST(huge_logits_stay_finite)
     tear_down();
 }
 
+TEST(a_row_of_zeros_is_no_label_and_teaches_nothing)
+{
+    set_up(2, 50, 6);
+    struct fixture *f = &fixture;
+    float q[100] = { 0 };
+    for (int c = 0; c < 50; c++)
+        q[c] = 0.02f;
+    CHECK_OK(f->context, ssld_labels_wrap_probabilities(f->soft, 2, q));
+    static const char *const texts[] = { "sym_kl", "soft_ce", "sym_kl + 0.5*hard_ce" };
+    for (int t = 0; t < 3; t++) {
+        double both = compute(texts[t]), sum = 0;
+        for (int c = 50; c < 100; c++)
+            sum += fabs((double)f->diff[c]);
+        CHECK(t == 2 ? sum > 0 : sum == 0, "%s: %g", texts[t], sum); /* the hard label still counts */
+        f->rows = 1;
+        CHECK_OK(f->context, ssld_labels_wrap_probabilities(f->soft, 1, q));
+        double one = compute(texts[t]);
+        CHECK(t == 2 || fabs(both - one / 2) <= 1e-12 * one, "%s: %g and %g", texts[t], both, one);
+        f->rows = 2;
+        CHECK_OK(f->context, ssld_labels_wrap_probabilities(f->soft, 2, q));
+    }
+    tear_down();
+}
+
 TEST(values_that_are_not_finite_are_refused)
 {
     set_up(2, 3, 1);
@@ -394,7 +418,7 @@ TEST(texts_that_make_no_sense_are_quoted)
     ssld_context_destroy(context);
 }
 
-TEST_MAIN(TEST_ROW(losses_are_their_formulas), TEST_ROW(gradients_are_the_slopes_of_the_values),
+TEST_MAIN(TEST_ROW(losses_are_their_formulas), TEST_ROW(a_row_of_zeros_is_no_label_and_teaches_nothing), TEST_ROW(gradients_are_the_slopes_of_the_values),
           TEST_ROW(sym_kl_gradient_holds_where_the_epsilon_counts), TEST_ROW(logits_and_their_probabilities_give_the_same_loss),
           TEST_ROW(one_hot_teacher_makes_soft_ce_hard_ce), TEST_ROW(uniform_student_of_uniform_teacher_has_nothing_to_learn),
           TEST_ROW(huge_logits_stay_finite), TEST_ROW(values_that_are_not_finite_are_refused),

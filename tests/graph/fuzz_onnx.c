@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* fuzz_onnx.c - any bytes as an ONNX file, for libFuzzer (-Dfuzz=true with clang); else a program that replays the files it is
- * given. What is read must be whole, and must survive every pass. */
+ * given, or those of a folder. What is read must be whole, and must survive every pass. */
+#include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ssld_graph *graph = NULL;
     if (ssld_context_create(NULL, &context))
         abort();
-    if (ssld_onnx_read(context, data, size, "fuzz.onnx", 32, 32, &graph) == SSLD_OK) {
+    /* Little memory, so that what is legal but large ends soon. */
+    struct ssld_onnx_options options = { .height = 32, .width = 32, .memory_limit = 64 << 20 };
+    if (ssld_onnx_read_with(context, data, size, "fuzz.onnx", &options, &graph) == SSLD_OK) {
         if (ssld_graph_check(graph) || ssld_graph_fold_batch_norm(graph) || ssld_graph_check(graph) ||
             ssld_graph_fuse_activations(graph, false) || ssld_graph_drop_training_nodes(graph) || ssld_graph_check(graph))
             abort();
@@ -26,22 +29,40 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 #ifndef SSLD_FUZZ
+static int replay(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return 2;
+    fseek(file, 0, SEEK_END);
+    long size = ftell(file);
+    rewind(file);
+    uint8_t *data = malloc(size > 0 ? (size_t)size : 1);
+    bool read = data && size >= 0 && fread(data, 1, (size_t)size, file) == (size_t)size;
+    fclose(file);
+    if (read)
+        LLVMFuzzerTestOneInput(data, (size_t)size);
+    free(data);
+    return read ? 0 : 2;
+}
+
+/* Files, or folders of files. */
 int main(int argc, char **argv)
 {
-    for (int i = 1; i < argc; i++) {
-        FILE *file = fopen(argv[i], "rb");
-        if (!file)
-            return 2;
-        fseek(file, 0, SEEK_END);
-        long size = ftell(file);
-        rewind(file);
-        uint8_t *data = malloc(size > 0 ? (size_t)size : 1);
-        if (!data || fread(data, 1, (size_t)size, file) != (size_t)size)
-            return 2;
-        fclose(file);
-        LLVMFuzzerTestOneInput(data, (size_t)size);
-        free(data);
+    int failed = argc < 2 ? 2 : 0;
+    for (int i = 1; i < argc && !failed; i++) {
+        DIR *folder = opendir(argv[i]);
+        struct dirent *entry;
+        char path[4096];
+        if (!folder)
+            failed = replay(argv[i]);
+        while (folder && !failed && (entry = readdir(folder))) {
+            snprintf(path, sizeof path, "%s/%s", argv[i], entry->d_name);
+            failed = entry->d_name[0] == '.' ? 0 : replay(path);
+        }
+        if (folder)
+            closedir(folder);
     }
-    return 0;
+    return failed;
 }
 #endif

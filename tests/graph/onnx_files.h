@@ -28,10 +28,25 @@ static inline struct bytes start(void)
     return graph;
 }
 
+/* The small files of the tests are where fuzzing starts: SSLD_CORPUS=FOLDER/PREFIX writes them, as they stand in
+ * tests/graph/corpus. */
+static inline void keep_for_corpus(const struct bytes *model)
+{
+    static int number;
+    const char *folder = getenv("SSLD_CORPUS");
+    char path[1024];
+    if (!folder || model->size > 4096)
+        return;
+    snprintf(path, sizeof path, "%s-%03d.onnx", folder, number++);
+    FILE *file = fopen(path, "wb");
+    CHECK(file && fwrite(model->data, 1, model->size, file) == model->size && !fclose(file), "cannot write %s", path);
+}
+
 static inline ssld_status read_model(ssld_context *context, struct bytes *graph, int64_t opset, struct ssld_graph **read)
 {
     put_graph_output(graph, "y");
     struct bytes model = finish_model(graph, opset);
+    keep_for_corpus(&model);
     ssld_status status = ssld_onnx_read(context, model.data, model.size, "test.onnx", 6, 6, read);
     free(model.data);
     return status;

@@ -234,8 +234,79 @@ TEST(misfits_are_refused_by_name)
                  SSLD_INVALID_ARGUMENT);
     CHECK_STATUS(context, ssld_graph_add_value(graph, "v", SSLD_VALUE_PARAMETER, 1, (int64_t[]){ 0 }, NULL, &value),
                  SSLD_INVALID_ARGUMENT);
-    CHECK_STATUS(context, ssld_graph_add_value(graph, "v", SSLD_VALUE_PARAMETER, 5, (int64_t[]){ 1, 1, 1, 1, 1 }, NULL, &value),
+    CHECK_STATUS(context, ssld_graph_add_value(graph, "v", SSLD_VALUE_PARAMETER, 7, (int64_t[]){ 1, 1, 1, 1, 1, 1, 1 }, NULL, &value),
                  SSLD_INVALID_ARGUMENT);
+    ssld_graph_destroy(graph);
+    ssld_context_destroy(context);
+}
+
+/* Attributes that may come from a file: each of these is refused by name. */
+TEST(general_operators_refuse_what_does_not_fit)
+{
+    ssld_context *context = make_context();
+    struct ssld_graph *graph = make_graph(context, 4, 5, 6);
+    int32_t x = graph->input, output;
+    int32_t column = add_constant(graph, "column", SSLD_VALUE_PARAMETER, 3, (int64_t[]){ 3, 1, 1 });
+    int32_t matrix = add_constant(graph, "matrix", SSLD_VALUE_PARAMETER, 2, (int64_t[]){ 7, 2 });
+    int32_t far = add_constant(graph, "far", SSLD_VALUE_BUFFER, 1, (int64_t[]){ 2 });
+    graph->values[far].data[1] = 4;
+    static const struct ssld_attributes good = { .group = 1, .size = 1, .scales = { 1, 1 }, .rank = 4, .axis = 1,
+                                                 .perm = { 0, 1, 2, 3 }, .sizes = { 1, 4, 5, 6 }, .steps = { 1, 1, 1, 1 } };
+    struct ssld_attributes function = good, perm = good, sizes = good, rank = good, steps = good, behind = good, pads = good,
+                           reflect = good, repeats = good, mode = good, scale = good, group = good, axis = good, size = good;
+    function.function = 99;
+    perm.perm[1] = 0;
+    sizes.sizes[3] = 7;
+    rank.rank = 7;
+    steps.steps[2] = 0;
+    behind.starts[3] = 1;
+    pads.before[2] = -1;
+    reflect.mode = SSLD_PAD_REFLECT;
+    reflect.after[2] = 5;
+    repeats.sizes[0] = 0;
+    mode.mode = 9;
+    scale.scales[1] = 0;
+    group.group = 3;
+    axis.axis = 4;
+    size.size = 0;
+    const struct {
+        int32_t kind, count, inputs[3];
+        const struct ssld_attributes *attributes;
+        const char *text;
+    } cases[] = {
+        { SSLD_OP_UNARY, 1, { x }, &function, "no function 99" },
+        { SSLD_OP_BINARY, 2, { x, x }, &function, "no function 99" },
+        { SSLD_OP_BINARY, 2, { x, column }, &good, "'column' does not suit" },
+        { SSLD_OP_BINARY, 2, { column, column }, &good, "is a constant" },
+        { SSLD_OP_WHERE, 3, { x, column, x }, &good, "'column' does not suit" },
+        { SSLD_OP_MATMUL, 2, { x, matrix }, &good, "6 columns, 7 rows" },
+        { SSLD_OP_SOFTMAX, 1, { x }, &axis, "axis 4 of 4" },
+        { SSLD_OP_LAYER_NORM, 2, { x, far }, &good, "constant vector of 4" },
+        { SSLD_OP_REDUCE, 1, { x }, &function, "no function 99" },
+        { SSLD_OP_TRANSPOSE, 1, { x }, &perm, "perm[1] is 0" },
+        { SSLD_OP_RESHAPE, 1, { x }, &sizes, "120 elements for an image, the new shape 140" },
+        { SSLD_OP_RESHAPE, 1, { x }, &rank, "7 axes" },
+        { SSLD_OP_JOIN, 2, { x, column }, &good, "more than axis 1" },
+        { SSLD_OP_STRIDED_SLICE, 1, { x }, &steps, "axis 2" },
+        { SSLD_OP_STRIDED_SLICE, 1, { x }, &behind, "6 elements from 1 on" },
+        { SSLD_OP_GATHER, 2, { x, far }, &good, "index " },
+        { SSLD_OP_PAD, 1, { x }, &pads, "pads -1 and 0" },
+        { SSLD_OP_PAD, 1, { x }, &reflect, "more than 5 elements" },
+        { SSLD_OP_PAD, 1, { x }, &mode, "no mode 9" },
+        { SSLD_OP_TILE, 1, { x }, &repeats, "repeated 0 times" },
+        { SSLD_OP_RESIZE, 1, { x }, &mode, "no mode 9" },
+        { SSLD_OP_RESIZE, 1, { x }, &scale, "scale of 0" },
+        { SSLD_OP_LRN, 1, { x }, &size, "sum of 0 channels" },
+        { SSLD_OP_GROUP_NORM, 3, { x, far, far }, &group, "4 channels in 3 groups" },
+    };
+    int32_t values = graph->value_count;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CHECK_STATUS(context, ssld_graph_add_node(graph, cases[i].kind, "the node", cases[i].count, cases[i].inputs,
+                                                  cases[i].attributes, NULL, &output), SSLD_INVALID_ARGUMENT);
+        CHECK_TEXT(context, cases[i].text);
+        CHECK_TEXT(context, "the node");
+        CHECK(graph->value_count == values, "case %zu changed the graph", i);
+    }
     ssld_graph_destroy(graph);
     ssld_context_destroy(context);
 }
@@ -544,6 +615,7 @@ TEST(every_allocation_may_fail)
 
 TEST_MAIN(TEST_ROW(windows_have_the_sizes_and_pads_of_onnx),
           TEST_ROW(cells_of_ceil_mode_are_never_counted), TEST_ROW(misfits_are_refused_by_name),
+          TEST_ROW(general_operators_refuse_what_does_not_fit),
           TEST_ROW(graph_that_reads_what_is_not_made_is_refused), TEST_ROW(folded_and_fused_networks_give_the_same_logits),
           TEST_ROW(folding_leaves_shared_weights_and_shared_outputs_alone),
           TEST_ROW(fusing_for_training_keeps_what_backward_needs), TEST_ROW(hard_swish_is_recognised_only_where_it_is_one),

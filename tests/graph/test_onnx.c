@@ -412,18 +412,11 @@ TEST(open_height_and_width_are_the_options)
 static void refuse_many(struct bytes *graph)
 {
     struct bytes attributes = { NULL, 0 };
-    put_node(graph, "Resize", "Resize_12", "x", "a", NULL);
+    put_node(graph, "Unique", "Unique_12", "x", "a", NULL);
     put_node(graph, "Einsum", "", "a", "b", NULL);
     put_node(graph, "Relu", "fine", "b", "c", NULL);
     put_attribute_int(&attributes, "storage_order", 1);
     put_node(graph, "MaxPool", "Pool_1", "c", "y", &attributes);
-}
-
-static void refuse_softmax_inside(struct bytes *graph)
-{
-    put_node(graph, "Flatten", "flatten", "x", "f", NULL);
-    put_node(graph, "Softmax", "attention", "f", "s", NULL);
-    put_node(graph, "Relu", "relu", "s", "y", NULL);
 }
 
 static void refuse_indices(struct bytes *graph)
@@ -440,9 +433,9 @@ static void refuse_conv_1d(struct bytes *graph)
     put_node(graph, "Conv", "conv", "x,w", "y", NULL);
 }
 
-static void refuse_half_weights(struct bytes *graph)
+static void refuse_weights_of_words(struct bytes *graph)
 {
-    struct bytes tensor = make_tensor("w", 10, 4, (int64_t[]){ 1, 2, 1, 1 }, "abcd", 4);
+    struct bytes tensor = make_tensor("w", 8, 4, (int64_t[]){ 1, 2, 1, 1 }, "abcd", 4);
     put_message(graph, 5, &tensor);
     put_node(graph, "Conv", "conv", "x,w", "y", NULL);
 }
@@ -561,35 +554,9 @@ static void refuse_computed_shape(struct bytes *graph)
     put_node(graph, "Reshape", "reshape", "x,s", "y", NULL);
 }
 
-static void refuse_broadcast_add(struct bytes *graph)
-{
-    put_node(graph, "GlobalAveragePool", "gap", "x", "g", NULL);
-    put_node(graph, "Add", "add", "x,g", "y", NULL);
-}
-
-static void refuse_matmul_with_two_readers(struct bytes *graph)
-{
-    put_node(graph, "Flatten", "flatten", "x", "f", NULL);
-    put_weights(graph, "w", 2, (int64_t[]){ 72, 10 });
-    put_weights(graph, "b", 1, (int64_t[]){ 10 });
-    put_node(graph, "MatMul", "matmul", "f,w", "m", NULL);
-    put_node(graph, "Identity", "same", "m", "m2", NULL);
-    put_node(graph, "Add", "bias", "m2,b", "a", NULL);
-    put_node(graph, "Add", "add", "a,m", "y", NULL);
-}
-
 static void refuse_control_characters(struct bytes *graph)
 {
-    put_node(graph, "Resize", "\033[31mred\n", "x", "y", NULL);
-}
-
-static void refuse_cast_of_integers(struct bytes *graph)
-{
-    struct bytes attributes = { NULL, 0 };
-    put_integers(graph, "six", 1, (int64_t[]){ 6 });
-    put_attribute_int(&attributes, "to", 1);
-    put_node(graph, "Cast", "cast", "six", "bound", &attributes);
-    put_node(graph, "Clip", "clip", "x,,bound", "y", NULL);
+    put_node(graph, "Unique", "\033[31mred\n", "x", "y", NULL);
 }
 
 /* The status of each, and what its text must contain. */
@@ -600,12 +567,11 @@ TEST(every_file_that_cannot_be_read_is_refused_by_name)
         ssld_status status;
         const char *texts[4];
     } cases[] = {
-        { refuse_many, SSLD_UNSUPPORTED, { "test.onnx: 3 nodes are not supported", "'Resize_12' (Resize)", "'b' (Einsum)", "storage_order" } },
-        { refuse_softmax_inside, SSLD_UNSUPPORTED, { "'attention'", "middle" } },
+        { refuse_many, SSLD_UNSUPPORTED, { "test.onnx: 3 nodes are not supported", "'Unique_12' (Unique)", "'b' (Einsum)", "storage_order" } },
         { refuse_indices, SSLD_UNSUPPORTED, { "'indices' is read" } },
         { refuse_conv_1d, SSLD_UNSUPPORTED, { "'w' has 3 dimensions" } },
-        { refuse_half_weights, SSLD_UNSUPPORTED, { "float16" } },
-        { refuse_external, SSLD_UNSUPPORTED, { "save the model with its weights inside" } },
+        { refuse_weights_of_words, SSLD_UNSUPPORTED, { "'w' is of type string" } },
+        { refuse_external, SSLD_UNSUPPORTED, { "save it with its weights inside" } },
         { refuse_missing, SSLD_FORMAT, { "'conv'", "'nowhere', which nothing makes" } },
         { refuse_cycle, SSLD_FORMAT, { "'one'", "not in order" } },
         { refuse_own_output, SSLD_FORMAT, { "not in order" } },
@@ -621,10 +587,7 @@ TEST(every_file_that_cannot_be_read_is_refused_by_name)
         { refuse_wrong_channels, SSLD_FORMAT, { "2 input channels" } },
         { refuse_no_inputs, SSLD_FORMAT, { "0 inputs" } },
         { refuse_constant_output, SSLD_FORMAT, { "does not depend on its input" } },
-        { refuse_computed_shape, SSLD_UNSUPPORTED, { "torch.flatten" } },
-        { refuse_broadcast_add, SSLD_UNSUPPORTED, { "different shapes" } },
-        { refuse_matmul_with_two_readers, SSLD_UNSUPPORTED, { "'bias'" } },
-        { refuse_cast_of_integers, SSLD_UNSUPPORTED, { "1 node is not supported", "'six', which is not of type float" } },
+        { refuse_computed_shape, SSLD_UNSUPPORTED, { "its input 1 is not a constant" } },
         { refuse_control_characters, SSLD_UNSUPPORTED, { "'?[31mred?'" } },
     };
     ssld_context *context = make_context();
@@ -656,7 +619,7 @@ TEST(foreign_and_old_files_are_refused)
     } cases[] = {
         { 6, 1, 4, { 0, 2, 6, 6 }, "y", SSLD_UNSUPPORTED, "opset 6" },
         { 0, 1, 4, { 0, 2, 6, 6 }, "y", SSLD_FORMAT, "operator set" },
-        { 13, 10, 4, { 0, 2, 6, 6 }, "y", SSLD_UNSUPPORTED, "float32" },
+        { 13, 7, 4, { 0, 2, 6, 6 }, "y", SSLD_UNSUPPORTED, "type int64, not float" },
         { 13, 1, 3, { 0, 2, 6 }, "y", SSLD_UNSUPPORTED, "(N, channels, height, width)" },
         { 13, 1, 5, { 0, 2, 6, 6, 6 }, "y", SSLD_UNSUPPORTED, "(N, channels, height, width)" },
         { 13, 1, 4, { 0, 0, 6, 6 }, "y", SSLD_UNSUPPORTED, "channels open" },
@@ -705,7 +668,7 @@ TEST(small_file_cannot_unfold_without_end)
         }
     }
     CHECK_STATUS(context, read_model(context, &bytes, 13, &graph), SSLD_FORMAT);
-    CHECK_TEXT(context, "outgrows");
+    CHECK_TEXT(context, "outgrow the file");
     /* Empty nodes: 2 bytes each in the file, some hundred in memory. */
     struct bytes flood = start();
     for (int i = 0; i < 1000000; i++)

@@ -435,35 +435,6 @@ TEST(channels_and_numbers_arrive_where_they_belong)
 
 /* -- What is refused ---------------------------------------------------------------------------------------------- */
 
-static void refuse_erf_alone(struct bytes *graph)
-{
-    put_node(graph, "Erf", "erf", "x", "y", NULL);
-}
-
-static void refuse_half_a_gelu(struct bytes *graph)
-{
-    put_number(graph, "root", 0.707106769f);
-    put_node(graph, "Mul", "", "x,root", "a", NULL);
-    put_node(graph, "Erf", "erf", "a", "b", NULL);
-    put_node(graph, "Relu", "relu", "b", "y", NULL);
-}
-
-static void refuse_other_sum(struct bytes *graph)
-{
-    put_number(graph, "root", 0.707106769f);
-    put_number(graph, "two", 2);
-    put_node(graph, "Mul", "", "x,root", "a", NULL);
-    put_node(graph, "Erf", "erf", "a", "b", NULL);
-    put_node(graph, "Add", "sum", "b,two", "y", NULL);
-}
-
-static void refuse_inside_as_output(struct bytes *graph)
-{
-    put_number(graph, "root", 0.707106769f);
-    put_node(graph, "Mul", "", "x,root", "a", NULL);
-    put_node(graph, "Erf", "erf", "a", "y", NULL);
-}
-
 static void refuse_unknown_gelu(struct bytes *graph)
 {
     struct bytes attributes = { NULL, 0 };
@@ -482,35 +453,6 @@ static void refuse_slopes_of_columns(struct bytes *graph)
 {
     put_weights(graph, "slopes", 1, (int64_t[]){ 2 });
     put_node(graph, "PRelu", "prelu", "x,slopes", "y", NULL);
-}
-
-static void refuse_column_elsewhere(struct bytes *graph)
-{
-    put_weights(graph, "vector", 1, (int64_t[]){ 2 });
-    put_integers(graph, "axes", 2, (int64_t[]){ 1, 2 });
-    put_node(graph, "Unsqueeze", "unsqueeze", "vector,axes", "column", NULL);
-    put_node(graph, "Mul", "mul", "x,column", "y", NULL);
-}
-
-static void refuse_unsqueeze_of_images(struct bytes *graph)
-{
-    put_integers(graph, "axes", 2, (int64_t[]){ 1, 2 });
-    put_node(graph, "Unsqueeze", "unsqueeze", "x,axes", "y", NULL);
-}
-
-static void refuse_concat_of_rows(struct bytes *graph)
-{
-    struct bytes attributes = { NULL, 0 };
-    put_attribute_int(&attributes, "axis", 2);
-    put_node(graph, "Concat", "concat", "x,x", "y", &attributes);
-}
-
-static void refuse_concat_of_constants(struct bytes *graph)
-{
-    struct bytes attributes = { NULL, 0 };
-    put_weights(graph, "w", 4, (int64_t[]){ 1, 2, 6, 6 });
-    put_attribute_int(&attributes, "axis", 1);
-    put_node(graph, "Concat", "concat", "x,w", "y", &attributes);
 }
 
 static void refuse_concat_of_many(struct bytes *graph)
@@ -537,13 +479,6 @@ static void refuse_huge_split_sizes(struct bytes *graph)
     put_split(graph, "x,sizes", &attributes);
 }
 
-static void refuse_split_of_columns(struct bytes *graph)
-{
-    struct bytes attributes = { NULL, 0 };
-    put_attribute_int(&attributes, "axis", -1);
-    put_node(graph, "Split", "split", "x", "y,z", &attributes);
-}
-
 static void put_slice(struct bytes *graph, int64_t begin, int64_t end, int64_t step)
 {
     put_integers(graph, "from", 1, &begin);
@@ -554,34 +489,7 @@ static void put_slice(struct bytes *graph, int64_t begin, int64_t end, int64_t s
 }
 
 static void refuse_empty_slice(struct bytes *graph) { put_slice(graph, 1, 1, 1); }
-static void refuse_slice_with_step(struct bytes *graph) { put_slice(graph, 0, 2, 2); }
 static void refuse_slice_behind_the_end(struct bytes *graph) { put_slice(graph, 7, 9, 1); }
-
-static void refuse_other_transpose(struct bytes *graph)
-{
-    struct bytes attributes = { NULL, 0 };
-    put_attribute_ints(&attributes, "perm", 4, (int64_t[]){ 0, 1, 3, 2 });
-    put_node(graph, "Transpose", "transpose", "x", "y", &attributes);
-}
-
-static void refuse_channels_last_elsewhere(struct bytes *graph)
-{
-    put_transpose(graph, "x", "t", true);
-    put_node(graph, "Relu", "relu", "t", "y", NULL);
-}
-
-static void refuse_channels_last_output(struct bytes *graph)
-{
-    put_transpose(graph, "x", "y", true);
-}
-
-static void refuse_layer_norm_of_images(struct bytes *graph)
-{
-    struct bytes attributes = { NULL, 0 };
-    put_weights(graph, "scale", 3, (int64_t[]){ 2, 6, 6 });
-    put_attribute_int(&attributes, "axis", 1);
-    put_node(graph, "LayerNormalization", "norm", "x,scale", "y", &attributes);
-}
 
 static void refuse_short_scale(struct bytes *graph)
 {
@@ -591,12 +499,6 @@ static void refuse_short_scale(struct bytes *graph)
     put_transpose(graph, "n", "y", false);
 }
 
-static void refuse_division_by_zero(struct bytes *graph)
-{
-    put_number(graph, "zero", 0);
-    put_node(graph, "Div", "div", "x,zero", "y", NULL);
-}
-
 TEST(every_file_that_cannot_be_read_is_refused_by_name)
 {
     static const struct {
@@ -604,30 +506,15 @@ TEST(every_file_that_cannot_be_read_is_refused_by_name)
         ssld_status status;
         const char *texts[2];
     } cases[] = {
-        { refuse_erf_alone, SSLD_UNSUPPORTED, { "'erf' (Erf)", "GELU" } },
-        { refuse_half_a_gelu, SSLD_UNSUPPORTED, { "'relu'", "inside of a GELU" } },
-        { refuse_other_sum, SSLD_UNSUPPORTED, { "'sum'", "continue GELU" } },
-        { refuse_inside_as_output, SSLD_UNSUPPORTED, { "output 'y'", "inside of a GELU" } },
-        { refuse_unknown_gelu, SSLD_UNSUPPORTED, { "'gelu'", "'approximate'" } },
-        { refuse_slope_count, SSLD_UNSUPPORTED, { "'slopes'", "each of 2 channels" } },
-        { refuse_slopes_of_columns, SSLD_UNSUPPORTED, { "'slopes'", "each of 2 channels" } },
-        { refuse_column_elsewhere, SSLD_UNSUPPORTED, { "'mul'", "input 1 is a constant" } },
-        { refuse_unsqueeze_of_images, SSLD_UNSUPPORTED, { "'unsqueeze'", "constant vector" } },
-        { refuse_concat_of_rows, SSLD_UNSUPPORTED, { "'concat'", "axis 2; only 1" } },
-        { refuse_concat_of_constants, SSLD_UNSUPPORTED, { "'concat'", "input 1 is a constant" } },
+        { refuse_unknown_gelu, SSLD_UNSUPPORTED, { "'gelu'", "approximate 'sigmoid'" } },
+        { refuse_slope_count, SSLD_FORMAT, { "'prelu'", "do not fit" } },
+        { refuse_slopes_of_columns, SSLD_FORMAT, { "'prelu'", "do not fit" } },
         { refuse_concat_of_many, SSLD_UNSUPPORTED, { "'concat'", "more than 32" } },
-        { refuse_split_sizes, SSLD_FORMAT, { "'split'", "2 channels" } },
-        { refuse_huge_split_sizes, SSLD_FORMAT, { "'split'", "2 channels" } },
-        { refuse_split_of_columns, SSLD_UNSUPPORTED, { "'split'", "axis -1; only 1" } },
-        { refuse_empty_slice, SSLD_FORMAT, { "'slice'", "channels 1 to 1 of 2" } },
-        { refuse_slice_with_step, SSLD_UNSUPPORTED, { "'slice'", "step is 2" } },
-        { refuse_slice_behind_the_end, SSLD_FORMAT, { "'slice'", "channels 2 to 2 of 2" } },
-        { refuse_other_transpose, SSLD_UNSUPPORTED, { "'transpose'", "channels may go last" } },
-        { refuse_channels_last_elsewhere, SSLD_UNSUPPORTED, { "'relu'", "put last" } },
-        { refuse_channels_last_output, SSLD_UNSUPPORTED, { "output 'y'", "channels last" } },
-        { refuse_layer_norm_of_images, SSLD_UNSUPPORTED, { "'norm'", "axis 1; only the features" } },
-        { refuse_short_scale, SSLD_UNSUPPORTED, { "'scale'", "2 elements" } },
-        { refuse_division_by_zero, SSLD_FORMAT, { "'div'", "divides by 0" } },
+        { refuse_split_sizes, SSLD_FORMAT, { "'split'", "make up 2 elements" } },
+        { refuse_huge_split_sizes, SSLD_FORMAT, { "'split'", "make up 2 elements" } },
+        { refuse_empty_slice, SSLD_UNSUPPORTED, { "'slice'", "no elements" } },
+        { refuse_slice_behind_the_end, SSLD_UNSUPPORTED, { "'slice'", "no elements" } },
+        { refuse_short_scale, SSLD_UNSUPPORTED, { "'norm'", "2 elements" } },
     };
     ssld_context *context = make_context();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

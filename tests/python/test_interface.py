@@ -25,6 +25,8 @@ def same_type(c, python):
                "float": ctypes.c_float, "double": ctypes.c_double, "void": None}
     if c in scalars:
         return python is scalars[c]
+    if c == "ssld_store_damage_function":
+        return python is _interface.StoreDamageFunction
     if c in _interface.STRUCTS:
         return python is _interface.STRUCTS[c]
     pointed = re.fullmatch(r"(\w+) \*", c)
@@ -79,8 +81,11 @@ def every_field_has_the_headers_type():
         types = dict(_interface.STRUCTS[name]._fields_)
         for field in fields:
             own = types[field.name]
+            array = re.fullmatch(r"(\w+)\[(\d+)\]", field.type)
             if field.type == "uint8_t[16]":
                 suits = own is _interface.Fingerprint
+            elif array:
+                suits = same_type(array.group(1), own._type_) and own._length_ == int(array.group(2))
             elif "(*)" in field.type or field.type in callbacks:
                 suits = own is callbacks.get(field.type, callbacks.get(field.name))
             elif field.type.replace("const ", "") in ("uint8_t *", "uint64_t *"):

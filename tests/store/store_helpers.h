@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "store/codec.h"
+#include "store/reader.h"
+#include "store/writer.h"
 #include "ssld/store.h"
 
 static char test_folder[64];
@@ -37,10 +38,13 @@ static inline const char *fresh_path(void)
     return test_path;
 }
 
+static inline void remove_models(void);
+
 static inline void remove_folder(void)
 {
     if (!test_folder[0])
         return;
+    remove_models();
     unlink(test_path);
     rmdir(test_folder);
 }
@@ -78,7 +82,7 @@ struct plan {
     uint32_t views;
 };
 
-static inline ssld_store_writer_options writer_options(const struct plan *plan)
+static inline ssld_store_writer_options plain_options(const struct plan *plan)
 {
     ssld_store_writer_options options;
     ssld_store_writer_options_init(&options, sizeof options);
@@ -92,6 +96,84 @@ static inline ssld_store_writer_options writer_options(const struct plan *plan)
     options.view_spec = "rrc(224) flip(0.5) normalize(imagenet)";
     memset(options.dataset_fingerprint, 0xda, 16);
     memset(options.teacher_fingerprint, 0x7e, 16);
+    return options;
+}
+
+/* Models for the codecs that need one, fitted once to labels of their own: what is read back does not depend then on which
+ * labels came first. Each is in a store of its own. */
+#define MOST_TEST_MODELS 24
+#define MODEL_LABELS 64
+
+static struct test_model {
+    struct plan   plan;
+    char          path[128];
+    ssld_context *context;
+    ssld_store   *store;
+} test_models[MOST_TEST_MODELS];
+static int test_model_count;
+
+static inline void make_model(struct test_model *made)
+{
+    struct plan plan = made->plan;
+    ssld_store_writer *writer = NULL;
+    ssld_labels *labels = NULL;
+    uint64_t samples[MODEL_LABELS];
+    uint32_t views[MODEL_LABELS] = { 0 };
+    float *logits = malloc(MODEL_LABELS * (size_t)plan.classes * sizeof *logits);
+    plan.samples = MODEL_LABELS;
+    plan.views = 1;
+    ssld_store_writer_options options = plain_options(&plan);
+    options.learn_records = MODEL_LABELS;
+    made->context = make_context();
+    for (uint64_t i = 0; i < MODEL_LABELS; i++) {
+        samples[i] = i;
+        make_logits(1000000 + i, 0, plan.classes, logits + i * (size_t)plan.classes);
+    }
+    CHECK_OK(made->context, ssld_labels_create(made->context, MODEL_LABELS, plan.classes, &labels));
+    CHECK_OK(made->context, ssld_labels_wrap_logits(labels, MODEL_LABELS, logits));
+    CHECK_OK(made->context, ssld_store_writer_open(made->context, made->path, &options, &writer));
+    CHECK_OK(made->context, ssld_store_writer_append_views(writer, MODEL_LABELS, samples, views, labels));
+    CHECK_OK(made->context, ssld_store_writer_close(writer));
+    CHECK_OK(made->context, ssld_store_open(made->context, made->path, NULL, &made->store));
+    ssld_labels_destroy(labels);
+    free(logits);
+}
+
+/* NULL for codecs that have none. */
+static inline const struct test_model *model_of(const struct plan *plan)
+{
+    const struct ssld_codec *codec = ssld_codec_find(plan->codec);
+    if (!codec || codec->columns)
+        return NULL;
+    for (int i = 0; i < test_model_count; i++)
+        if (test_models[i].plan.classes == plan->classes && test_models[i].plan.codec == plan->codec &&
+            test_models[i].plan.top_k == plan->top_k)
+            return &test_models[i];
+    CHECK(test_model_count < MOST_TEST_MODELS, "too many models");
+    if (!test_folder[0])
+        fresh_path();
+    struct test_model *made = &test_models[test_model_count];
+    made->plan = *plan;
+    snprintf(made->path, sizeof made->path, "%s/model%d", test_folder, test_model_count++);
+    make_model(made);
+    return made;
+}
+
+static inline void remove_models(void)
+{
+    for (; test_model_count; test_model_count--) {
+        struct test_model *model = &test_models[test_model_count - 1];
+        ssld_store_close(model->store);
+        ssld_context_destroy(model->context);
+        unlink(model->path);
+    }
+}
+
+static inline ssld_store_writer_options writer_options(const struct plan *plan)
+{
+    ssld_store_writer_options options = plain_options(plan);
+    const struct test_model *model = model_of(plan);
+    options.model_from = model ? model->path : NULL;
     return options;
 }
 
@@ -155,40 +237,54 @@ static inline ssld_status complete_store(ssld_context *context, const char *path
     return ssld_store_writer_close(writer);
 }
 
-/* What the codec makes of a label, without a file. */
-static inline bool code_row(struct ssld_store_header *header, const float *values, bool logits, float *row)
+/* What the codec makes of a label, without a file. `model` is NULL for codecs that have none. */
+static inline bool code_row(const struct ssld_coding *coding, const struct ssld_codec *codec, const struct ssld_model *model,
+                            const float *values, bool logits, int32_t class, float *row)
 {
-    const struct ssld_codec *codec = ssld_codec_find(header->codec);
-    struct ssld_columns columns;
-    uint8_t *places[SSLD_MOST_COLUMNS];
-    uint32_t bytes = (uint32_t)ssld_payload_bytes(codec, header, 1);
-    uint8_t *payload = malloc(bytes);
-    void *record = malloc(codec->record_bytes(header));
-    bool sound = !ssld_label_check(values, header->classes, logits);
+    ssld_context *context = make_context();
+    struct ssld_encoder encoder;
+    struct ssld_model *own = NULL;
+    size_t room = (size_t)codec->most_bits(coding) / 8 + 16;
+    uint8_t *bytes = calloc(1, room);
+    bool sound = !ssld_label_check(values, coding->classes, logits) && !ssld_encoder_make(context, coding, &encoder);
+    if (sound && model) /* one whose rows are inverted, which a reader's are not */
+        sound = !ssld_model_read(context, model->bytes, model->size, &own) && !ssld_model_analyse(context, own);
     if (sound) {
-        struct ssld_label label = ssld_label_read(values, header->classes, logits);
-        codec->quantise(header, &label, record);
-        ssld_payload_begin(codec, header, 1, payload, places);
-        codec->pack(header, record, 0, places, 1);
-        sound = ssld_payload_read(codec, header, payload, bytes, 1, &columns) &&
-                codec->unpack(header, &columns, 0, row);
+        struct ssld_label label = ssld_label_read(values, coding->classes, logits, class, encoder.log_p);
+        struct ssld_sink sink = { .codes = own ? own->codes : NULL, .bytes = bytes };
+        encoder.model = own;
+        codec->encode(&encoder, &label, &sink);
+        struct ssld_source source = { .bytes = bytes, .end = sink.bits, .last = room - 8 };
+        sound = sink.bits <= 8 * (room - 16) && codec->decode(coding, own, &source, row, NULL) && source.at == sink.bits;
+        ssld_encoder_free(context, &encoder);
     }
-    free(record);
-    free(payload);
+    ssld_model_free(context, own);
+    free(bytes);
+    ssld_context_destroy(context);
     return sound;
+}
+
+/* The same by plan: with the plan's model. */
+static inline bool code_plan_row(const struct plan *plan, const float *values, bool logits, float *row)
+{
+    const struct test_model *made = model_of(plan);
+    struct ssld_coding coding = { .classes = plan->classes };
+    if (made)
+        coding = made->store->parts[0].coding;
+    return code_row(&coding, ssld_codec_find(plan->codec), made ? ssld_store_last_model(made->store) : NULL, values, logits, -1,
+                    row);
 }
 
 /* The rows a store of the plan must give, all of them: (views, samples, classes) floats to be freed. */
 static inline float *expected_rows(const struct plan *plan)
 {
-    struct ssld_store_header header = { .classes = plan->classes, .codec = plan->codec, .top_k = plan->top_k };
     size_t classes = (size_t)plan->classes;
     float *rows = malloc(plan->views * plan->samples * classes * sizeof *rows);
     float *logits = malloc(classes * sizeof *logits);
     for (uint32_t view = 0; view < plan->views; view++)
         for (uint64_t sample = 0; sample < plan->samples; sample++) {
             make_logits(sample, view, plan->classes, logits);
-            bool sound = code_row(&header, logits, true, rows + (view * plan->samples + sample) * classes);
+            bool sound = code_plan_row(plan, logits, true, rows + (view * plan->samples + sample) * classes);
             CHECK(sound, "sample %llu", (unsigned long long)sample);
         }
     free(logits);

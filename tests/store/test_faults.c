@@ -281,6 +281,7 @@ static uint8_t *make_tail(ssld_context *context, const char *path, uint64_t befo
     CHECK_OK(context, ssld_store_writer_commit(writer));
     if (after)
         CHECK_OK(context, append_ids(context, writer, &small, ids + before, (int32_t)after));
+    CHECK_OK(context, ssld_writer_flush(writer));
     ssld_store_writer_abandon(writer);
     return load_file(path, size);
 }
@@ -556,7 +557,7 @@ TEST(a_view_stored_twice_is_not_believed)
     /* The second block's run begins at sample 4: let it claim samples 2 to 5, checksum and all. */
     uint8_t *frame = bytes + blocks[1];
     size_t frame_size = 8 + (size_t)ssld_get_u32(frame + 4);
-    ssld_put_u64(frame + 56, 2);
+    ssld_put_u64(frame + 72, 2);
     ssld_put_u64(frame + frame_size - 8, ssld_checksum(frame, frame_size - 8));
     save_file(path, bytes, size);
     ssld_store *store = NULL;

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* codec_log8.c - every class's log-probability as a level of the model's scale.
+ *
+ * A record is its mean m, the shape's numbers, and for each class how many levels its own is behind the one that m + v_c falls
+ * on. How far that is likely to be depends on where on the scale it is, so each stretch of it has a code of its own. */
+#include "ssld/store.h"
+#include "store/codec.h"
+#include "store/vector.h"
+
+#define CODE_MEAN 0
+#define CODE_LEVEL 1
+#define STRETCHES 8 /* of 2 nats each, the last to the floor */
+#define CODE_SHAPE (CODE_LEVEL + STRETCHES)
+#define MEAN_STEPS 8 /* to a nat */
+
+static uint64_t most_bits(const struct ssld_coding *coding)
+{
+    /* mean, numbers, levels: a number below 2^13 takes at most a code of 10 + 7 bits and 11 more */
+    return 28 * ((uint64_t)coding->classes + SSLD_MOST_RANK + 1);
+}
+
+/* Where on the scale class c is expected: sixteenths of a nat below 0. */
+static inline int32_t expected(float v, float mean)
+{
+    float below = -16 * (mean + v);
+    return below > 0 ? below < 16 * 64 ? (int32_t)below : 16 * 64 : 0;
+}
+
+static inline unsigned stretch(int32_t place)
+{
+    int32_t number = place / 32;
+    return CODE_LEVEL + (unsigned)(number < STRETCHES ? number : STRETCHES - 1);
+}
+
+/* The shape's numbers and values, or none if the model has no rows. */
+static void fit_shape(struct ssld_encoder *encoder, const struct ssld_label *label, float mean, struct ssld_shape *shape)
+{
+    const struct ssld_model *model = encoder->model;
+    size_t classes = (size_t)model->classes;
+    if (model->rank > 0) {
+        for (size_t c = 0; c < classes; c++)
+            encoder->work[c] = label->log_p[c] - mean;
+        memset(encoder->work + classes, 0, (model->stride - classes) * sizeof(float));
+        ssld_shape_project(model, encoder->work, shape->numbers);
+        for (int32_t j = 0; j < model->rank; j++) {
+            float number = rintf(shape->numbers[j]);
+            shape->numbers[j] = number < -127 ? -127 : number > 127 ? 127 : number;
+        }
+    }
+    if (model->rank >= 0)
+        ssld_shape_values(model, shape, encoder->shape);
+    else
+        memset(encoder->shape, 0, model->stride * sizeof(float));
+}
+
+static void encode(struct ssld_encoder *encoder, const struct ssld_label *label, struct ssld_sink *sink)
+{
+    const struct ssld_model *model = encoder->model;
+    struct ssld_shape shape;
+    uint32_t steps = (uint32_t)(-label->mean * MEAN_STEPS + 0.5f);
+    float mean = -(float)steps / MEAN_STEPS;
+    fit_shape(encoder, label, mean, &shape);
+    ssld_put_number(sink, CODE_MEAN, steps);
+    ssld_shape_put(sink, model, CODE_SHAPE, &shape);
+    for (int32_t c = 0; c < model->classes; c++) {
+        int32_t place = expected(encoder->shape[c], mean);
+        int32_t level = (int32_t)ssld_scale_level(&model->scale, label->log_p[c]);
+        ssld_put_number(sink, stretch(place), ssld_zigzag(level - model->scale.start[place]));
+    }
+}
+
+static bool levels_read(const struct ssld_model *model, struct ssld_window *window, const float *v, float mean, size_t count,
+                        float *row)
+{
+    const struct ssld_scale *scale = &model->scale;
+    for (size_t c = 0; c < count; c++) {
+        int32_t place = expected(v[c], mean);
+        int32_t level = scale->start[place] + ssld_unzigzag(ssld_get_number(window, &model->codes[stretch(place)]));
+        if (level < 0 || level >= scale->levels)
+            return false;
+        row[c] = scale->probability[level];
+    }
+    return true;
+}
+
+static bool decode(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, float *row,
+                   struct ssld_record_sizes *sizes)
+{
+    uint64_t begin = source->at;
+    size_t classes = (size_t)coding->classes;
+    struct ssld_shape shape;
+    float v[SSLD_SHAPE_VECTOR], probabilities[SSLD_SHAPE_VECTOR];
+    struct ssld_window window = ssld_window_open(source);
+    float mean = -(float)ssld_get_number(&window, &model->codes[CODE_MEAN]) / MEAN_STEPS;
+    ssld_shape_get(&window, model, CODE_SHAPE, &shape);
+    for (size_t c = 0; c < classes; c += SSLD_SHAPE_VECTOR) {
+        size_t count = classes - c < SSLD_SHAPE_VECTOR ? classes - c : SSLD_SHAPE_VECTOR;
+        ssld_shape_part(model, &shape, c, v);
+        if (!levels_read(model, &window, v, mean, count, row ? row + c : probabilities) || window.at > source->end)
+            return false;
+    }
+    source->at = window.at;
+    if (row)
+        ssld_row_scale(row, classes, 1 / ssld_row_sum(row, classes));
+    if (sizes)
+        sizes->values += source->at - begin;
+    return source->at <= source->end;
+}
+
+static bool moments(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source,
+                    const float *row, float *mean, float *deviation)
+{
+    (void)model;
+    (void)source;
+    ssld_row_moments(row, coding->classes, mean, deviation);
+    return true;
+}
+
+/* Chosen by measurement: see docs/format.md, "Bytes and fidelity". */
+static void fit(const struct ssld_coding *coding, float scale[3], float *step)
+{
+    (void)coding;
+    scale[0] = 0.01f;
+    scale[1] = 1.018f;
+    scale[2] = 0.3f;
+    *step = 2;
+}
+
+const struct ssld_codec ssld_codec_log8 = {
+    .id = SSLD_CODEC_DENSE_LOG8,
+    .codes = CODE_SHAPE,
+    .most_bits = most_bits,
+    .encode = encode,
+    .decode = decode,
+    .moments = moments,
+    .fit = fit,
+};

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* prefix.c - making prefix codes from counts and from stored lengths. */
+#include "store/prefix.h"
+
+#include <string.h>
+
+/* Huffman's algorithm by looking for the two least of at most 128 weights each time; ties go to the lower number, so that
+ * every machine makes the same code. Returns the longest code's length. */
+static unsigned huffman(const uint64_t *weights, uint8_t *lengths)
+{
+    uint64_t weight[2 * SSLD_TOKENS];
+    int parent[2 * SSLD_TOKENS], nodes = SSLD_TOKENS, alive = 0;
+    bool joined[2 * SSLD_TOKENS] = { false };
+    for (int i = 0; i < SSLD_TOKENS; i++) {
+        weight[i] = weights[i];
+        parent[i] = -1;
+        alive += weights[i] != 0;
+    }
+    for (; alive > 1; alive--, nodes++) {
+        int least[2] = { -1, -1 };
+        for (int pick = 0; pick < 2; pick++) {
+            for (int i = 0; i < nodes; i++)
+                if (weight[i] && !joined[i] && (least[pick] < 0 || weight[i] < weight[least[pick]]))
+                    least[pick] = i;
+            joined[least[pick]] = true;
+            parent[least[pick]] = nodes;
+        }
+        weight[nodes] = weight[least[0]] + weight[least[1]];
+        parent[nodes] = -1;
+    }
+    unsigned longest = 0;
+    for (int i = 0; i < SSLD_TOKENS; i++) {
+        unsigned length = 0;
+        for (int node = parent[i]; weights[i] && node >= 0; node = parent[node])
+            length++;
+        lengths[i] = (uint8_t)length;
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+void ssld_prefix_fit(const uint32_t counts[SSLD_TOKENS], uint8_t lengths[SSLD_TOKENS])
+{
+    uint64_t weights[SSLD_TOKENS];
+    int met = 0;
+    for (int i = 0; i < SSLD_TOKENS; i++) {
+        weights[i] = counts[i];
+        met += counts[i] != 0;
+    }
+    weights[SSLD_TOKEN_ESCAPE] += weights[SSLD_TOKEN_ESCAPE] == 0;
+    if (!met)
+        weights[0] = 1; /* two codes at least, or the only one would have no bits */
+    /* Codes that come out too long: make the weights more alike until they do not. */
+    while (huffman(weights, lengths) > SSLD_PREFIX_LENGTH)
+        for (int i = 0; i < SSLD_TOKENS; i++)
+            weights[i] = weights[i] ? weights[i] / 2 + 1 : 0;
+}
+
+static uint16_t reversed(unsigned code, unsigned length)
+{
+    unsigned result = 0;
+    for (unsigned i = 0; i < length; i++)
+        result |= (code >> i & 1) << (length - 1 - i);
+    return (uint16_t)result;
+}
+
+bool ssld_prefix_make(const uint8_t lengths[SSLD_TOKENS], struct ssld_prefix *code)
+{
+    unsigned next = 0, space = 0;
+    for (int i = 0; i < SSLD_TOKENS; i++) {
+        if (lengths[i] > SSLD_PREFIX_LENGTH)
+            return false;
+        space += lengths[i] ? SSLD_PREFIX_TABLE >> lengths[i] : 0;
+    }
+    if (space != SSLD_PREFIX_TABLE || !lengths[SSLD_TOKEN_ESCAPE])
+        return false;
+    memcpy(code->lengths, lengths, SSLD_TOKENS);
+    memset(code->codes, 0, sizeof code->codes);
+    /* Canonical: shorter codes first, of equal lengths the lower token first. */
+    for (unsigned length = 1; length <= SSLD_PREFIX_LENGTH; length++, next <<= 1)
+        for (unsigned token = 0; token < SSLD_TOKENS; token++) {
+            if (lengths[token] != length)
+                continue;
+            uint16_t bits = reversed(next++, length);
+            code->codes[token] = bits;
+            for (unsigned rest = 0; rest < SSLD_PREFIX_TABLE >> length; rest++)
+                code->table[bits | rest << length] = (uint16_t)(token | length << 8);
+        }
+    return true;
+}
+
+void ssld_prefix_write(const uint8_t lengths[SSLD_TOKENS], uint8_t bytes[SSLD_PREFIX_BYTES])
+{
+    for (int i = 0; i < SSLD_PREFIX_BYTES; i++)
+        bytes[i] = (uint8_t)(lengths[2 * i] | lengths[2 * i + 1] << 4);
+}
+
+void ssld_prefix_read(const uint8_t bytes[SSLD_PREFIX_BYTES], uint8_t lengths[SSLD_TOKENS])
+{
+    for (int i = 0; i < SSLD_PREFIX_BYTES; i++) {
+        lengths[2 * i] = bytes[i] & 15;
+        lengths[2 * i + 1] = bytes[i] >> 4;
+    }
+}

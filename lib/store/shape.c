@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* shape.c - the shape of a label: what the rows of a model and a record's few numbers say of every class. */
+#include <float.h>
+
+#include "store/codec.h"
+#include "store/vector.h"
+
+static unsigned code_of(const struct ssld_model *model, unsigned first, int32_t number)
+{
+    return first + (unsigned)(SSLD_SHAPE_CODES * number / model->rank);
+}
+
+void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsigned first_code, const struct ssld_shape *shape)
+{
+    for (int32_t j = 0; j < model->rank; j++)
+        ssld_put_number(sink, code_of(model, first_code, j), ssld_zigzag((int32_t)shape->numbers[j]));
+}
+
+void ssld_shape_get(struct ssld_window *window, const struct ssld_model *model, unsigned first_code,
+                    struct ssld_shape *shape)
+{
+    for (int32_t j = 0; j < model->rank; j++) {
+        int32_t number = ssld_unzigzag(ssld_get_number(window, &model->codes[code_of(model, first_code, j)]));
+        shape->numbers[j] = (float)(number < -127 ? -127 : number > 127 ? 127 : number);
+    }
+}
+
+ALWAYS_INLINE void part_values(const struct ssld_model *model, const struct ssld_shape *shape, size_t c, float *v)
+{
+    const float *row = model->rows + c;
+    memcpy(v, row, SSLD_SHAPE_VECTOR * sizeof *v);
+    for (int32_t j = 0; j < model->rank; j++) {
+        row += model->stride;
+        float number = shape->numbers[j];
+        for (int i = 0; i < SSLD_SHAPE_VECTOR; i++)
+            v[i] += number * row[i];
+    }
+}
+
+MULTIVERSION void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *shape, size_t c,
+                                  float v[SSLD_SHAPE_VECTOR])
+{
+    if (model->rank >= 0)
+        part_values(model, shape, c, v);
+    else
+        memset(v, 0, SSLD_SHAPE_VECTOR * sizeof *v);
+}
+
+MULTIVERSION void ssld_shape_values(const struct ssld_model *model, const struct ssld_shape *shape, float *v)
+{
+    for (size_t c = 0; c < model->stride; c += SSLD_SHAPE_VECTOR)
+        part_values(model, shape, c, v + c);
+}
+
+#define LEAST_ROOT 0.03f /* of a weight: 8e-7 */
+
+ALWAYS_INLINE void part_weights(const struct ssld_model *model, const struct ssld_shape *shape, size_t c, float *w)
+{
+    float v[SSLD_SHAPE_VECTOR];
+    part_values(model, shape, c, v);
+    for (int i = 0; i < SSLD_SHAPE_VECTOR; i++) {
+        float root = v[i] > LEAST_ROOT ? v[i] : LEAST_ROOT;
+        w[i] = root * root * (root * root);
+    }
+}
+
+MULTIVERSION static void shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row)
+{
+    size_t classes = (size_t)model->classes, c = 0;
+    for (; c + SSLD_SHAPE_VECTOR <= classes; c += SSLD_SHAPE_VECTOR)
+        part_weights(model, shape, c, row + c);
+    if (c < classes) {
+        float w[SSLD_SHAPE_VECTOR];
+        part_weights(model, shape, c, w);
+        memcpy(row + c, w, (classes - c) * sizeof *w);
+    }
+}
+
+float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, const uint32_t *explicit,
+                         uint32_t count, float *row)
+{
+    shape_weights(model, shape, row);
+    for (uint32_t k = 0; k < count; k++)
+        row[explicit[k]] = 0;
+    return ssld_row_sum(row, (size_t)model->classes);
+}
+
+/* y_c = (p_c / p_base)^(1/4), at most 1; 0 behind the classes. */
+MULTIVERSION void ssld_shape_roots(const float *log_p, size_t classes, float base, float *y)
+{
+    size_t c = 0;
+    for (; c < classes; c++) {
+        float quarter = 0.25f * (log_p[c] - base);
+        y[c] = ssld_exp(quarter < 0 ? quarter : 0);
+    }
+    for (; c % SSLD_SHAPE_VECTOR; c++)
+        y[c] = 0;
+}
+
+MULTIVERSION float ssld_row_sum(const float *row, size_t classes)
+{
+    float lanes[SSLD_LANES] = { 0 };
+    size_t c = 0;
+    for (; c + SSLD_LANES <= classes; c += SSLD_LANES)
+        for (size_t i = 0; i < SSLD_LANES; i++)
+            lanes[i] += row[c + i];
+    for (size_t i = 0; c + i < classes; i++)
+        lanes[i] += row[c + i];
+    return ssld_sum_lanes(lanes);
+}
+
+MULTIVERSION void ssld_row_scale(float *row, size_t classes, float factor)
+{
+    for (size_t c = 0; c < classes; c++) {
+        float value = row[c] * factor;
+        row[c] = value > FLT_MIN ? value : FLT_MIN; /* no class has probability 0 */
+    }
+}
+
+void ssld_row_moments(const float *row, int32_t classes, float *mean, float *deviation)
+{
+    double sum = 0, squares = 0;
+    for (int32_t c = 0; c < classes; c++) {
+        double l = log((double)row[c]);
+        sum += l;
+        squares += l * l;
+    }
+    sum /= classes;
+    *mean = (float)sum;
+    *deviation = (float)sqrt(squares / classes > sum * sum ? squares / classes - sum * sum : 0);
+}
+
+MULTIVERSION void ssld_shape_project(const struct ssld_model *model, const float *y, float *numbers)
+{
+    size_t stride = model->stride;
+    for (int32_t j = 0; j < model->rank; j++) {
+        const float *row = model->analysis + (size_t)j * stride;
+        float lanes[SSLD_LANES] = { 0 };
+        for (size_t c = 0; c < stride; c += SSLD_LANES)
+            for (int i = 0; i < SSLD_LANES; i++)
+                lanes[i] += (y[c + (size_t)i] - model->rows[c + (size_t)i]) * row[c + (size_t)i];
+        numbers[j] = ssld_sum_lanes(lanes);
+    }
+}

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Classifiers as PyTorch exports them have ONNX Runtime's logits: test_exported.py TEACHER_LOGITS [NAME ...].
+
+TAP; skipped without PyTorch, onnxruntime and torchvision or timm. They may be in another Python: SSLD_TORCH_PYTHON names
+it. Weights are random; batch norm has the statistics of random images, so that every layer's output depends on the image.
+"""
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+
+try:
+    import numpy
+    import onnxruntime
+    import torch
+except ImportError as error:
+    python = os.environ.pop("SSLD_TORCH_PYTHON", None)
+    if python:
+        os.execv(python, [python] + sys.argv)
+    print("1..0 # SKIP %s; SSLD_TORCH_PYTHON may name a Python that has it" % error)
+    sys.exit(0)
+
+# name, library, image size, opset
+MODELS = [
+    ("resnet50", "torchvision", 224, 17), ("mobilenet_v3_large", "torchvision", 224, 17),
+    ("efficientnet_b0", "torchvision", 224, 17), ("densenet121", "torchvision", 224, 17),
+    ("shufflenet_v2_x1_0", "torchvision", 224, 17), ("convnext_tiny", "torchvision", 224, 17),
+    ("swin_t", "torchvision", 224, 17), ("vit_b_16", "torchvision", 224, 17), ("regnet_y_800mf", "torchvision", 224, 13),
+    ("mobilenet_v2", "torchvision", 160, 11), ("squeezenet1_1", "torchvision", 224, 9), ("googlenet", "torchvision", 224, 13),
+    ("vit_small_patch16_224", "timm", 224, 17), ("deit_small_patch16_224", "timm", 224, 14),
+    ("swin_tiny_patch4_window7_224", "timm", 224, 16), ("convnext_tiny", "timm", 224, 17), ("resnet50d", "timm", 160, 12),
+    ("tf_efficientnet_b0", "timm", 192, 17), ("mobilenetv3_large_100", "timm", 224, 17), ("mixer_s32_224", "timm", 224, 17),
+]
+IMAGES = 2
+# Single precision against single precision, in other orders: measured at most 9e-6 of the logits' range. The promise is 1e-4.
+TOLERANCE = 1e-4
+# Of what tells two images' logits apart: a network that ignores its image would pass the first. Measured at most 7e-5.
+TOLERANCE_OF_DIFFERENCES = 1e-3
+
+
+def make(name, library, size):
+    """The network with its statistics, or None without the library."""
+    torch.manual_seed(3)
+    try:
+        if library == "torchvision":
+            import torchvision
+            more = {"init_weights": True, "aux_logits": False} if name == "googlenet" else {}
+            model = torchvision.models.get_model(name, weights=None, **more)
+        else:
+            import timm
+            model = timm.create_model(name, pretrained=False)
+    except ImportError:
+        return None
+    images = torch.randn(8, 3, size, size)
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.momentum = None  # the plain average of all batches
+            module.reset_running_stats()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+            elif float(parameter.abs().max()) == 0:
+                parameter.copy_(0.02 * torch.randn_like(parameter))
+        model.train()
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.eval()
+        model(images)
+    return model.eval()
+
+
+def export(model, path, size, opset):
+    torch.onnx.export(model, (torch.randn(1, 3, size, size),), path, opset_version=opset, dynamo=False, input_names=["x"],
+                      output_names=["y"], dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}})
+
+
+def runtime_logits(path, pixels):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": pixels})[0]
+
+
+def our_logits(tool, path, pixels, folder, threads):
+    given, answer = os.path.join(folder, "pixels"), os.path.join(folder, "logits")
+    pixels.tofile(given)
+    arguments = [tool, path, given] + [str(size) for size in pixels.shape] + ["f32", str(threads), answer]
+    done = subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stdout.strip() or "status %d" % done.returncode)
+    return numpy.fromfile(answer, dtype=numpy.float32).reshape(len(pixels), -1)
+
+
+def compare(tool, name, library, size, opset, folder):
+    """None, or why it is skipped."""
+    model = make(name, library, size)
+    if model is None:
+        return "%s is not installed" % library
+    path = os.path.join(folder, "model.onnx")
+    export(model, path, size, opset)
+    pixels = numpy.random.RandomState(5).randn(IMAGES, 3, size, size).astype(numpy.float32)
+    wanted = runtime_logits(path, pixels)
+    for threads in 1, 2:
+        found = our_logits(tool, path, pixels, folder, threads)
+        most = float(numpy.abs(found - wanted).max())
+        spread, apart = float(wanted.max() - wanted.min()), float(numpy.abs(wanted[0] - wanted[1]).max())
+        print("# %s, %d threads: %.1e of the range %.3g, %.1e of the images' differences" %
+              (name, threads, most / spread, spread, most / apart))
+        if most > TOLERANCE * spread or most > TOLERANCE_OF_DIFFERENCES * apart:
+            raise RuntimeError("a logit differs by %g; their range is %g, two images differ by %g" % (most, spread, apart))
+    return None
+
+
+def main():
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    tool, names = sys.argv[1], sys.argv[2:]
+    models = [model for model in MODELS if not names or model[0] in names]
+    failed = False
+    print("1..%d" % len(models))
+    for number, (name, library, size, opset) in enumerate(models, 1):
+        title = "%d - %s_of_%s_has_the_logits_of_onnx_runtime" % (number, name, library)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                skipped = compare(tool, name, library, size, opset, folder)
+            print("ok %s%s" % (title, " # SKIP " + skipped if skipped else ""), flush=True)
+        except Exception as error:  # whatever an exporter throws is this case's failure
+            failed = True
+            print("# %s\nnot ok %s" % (str(error).replace("\n", "\n# "), title), flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
