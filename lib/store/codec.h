@@ -81,7 +81,9 @@ void ssld_shape_get(struct ssld_window *window, const struct ssld_model *model, 
 void ssld_shape_values(const struct ssld_model *model, const struct ssld_shape *shape, float *v);
 /* 64 of them, from class c on, a multiple of 64; zeros if the model has no rows. */
 void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *shape, size_t c, float v[SSLD_SHAPE_VECTOR]);
-/* The weights of the tail's classes, max(v_c, e)^4, 0 for the explicit ones. Returns their sum. */
+/* max(v_c, e)^4 of all classes. */
+void ssld_shape_raw_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row);
+/* The weights of the tail's classes, that, 0 for the explicit ones. Returns their sum. */
 float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, const uint32_t *explicit,
                          uint32_t count, float *row);
 /* What they are the shape of: fourth roots of probabilities over that of `base`, at most 1; over the padded stride. */

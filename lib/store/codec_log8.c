@@ -69,16 +69,19 @@ static void encode(struct ssld_encoder *encoder, const struct ssld_label *label,
     }
 }
 
-static bool levels_read(const struct ssld_model *model, struct ssld_window *window, const float *v, float mean, size_t count,
-                        float *row)
+MULTIVERSION static bool levels_read(const struct ssld_model *model, struct ssld_window *window, const float *v, float mean,
+                                     size_t count, float *row)
 {
     const struct ssld_scale *scale = &model->scale;
-    for (size_t c = 0; c < count; c++) {
-        int32_t place = expected(v[c], mean);
-        int32_t level = scale->start[place] + ssld_unzigzag(ssld_get_number(window, &model->codes[stretch(place)]));
-        if (level < 0 || level >= scale->levels)
-            return false;
-        row[c] = scale->probability[level];
+    for (size_t c = 0; c < count;) {
+        ssld_window_fill(window);
+        for (size_t end = count - c < model->group ? count : c + model->group; c < end; c++) {
+            int32_t place = expected(v[c], mean);
+            int32_t level = scale->start[place] + ssld_unzigzag(ssld_get_next(window, &model->codes[stretch(place)]));
+            if (level < 0 || level >= scale->levels)
+                return false;
+            row[c] = scale->probability[level];
+        }
     }
     return true;
 }

@@ -63,35 +63,62 @@ static void sift_down(const float *values, uint32_t *heap, size_t size, size_t a
     }
 }
 
-#define SCAN 64
+#define LANES 64
+#define FEW 32   /* K up to this are looked for among candidates */
+#define PIECE 16
 
-/* Whether any of SCAN values is above the bound. */
-MULTIVERSION static int any_above(const float *values, float bound)
+/* A bound that at least k <= LANES of the values reach: the k-th largest of what is largest in each of LANES lanes. */
+MULTIVERSION static float bound_of_top(const float *values, uint32_t classes, int32_t k)
 {
-    int above = 0;
-    for (int i = 0; i < SCAN; i++)
-        above |= values[i] > bound;
-    return above;
+    float lanes[LANES], bound = 0;
+    int32_t above[LANES] = { 0 };
+    memcpy(lanes, values, sizeof lanes);
+    for (uint32_t c = LANES; c + LANES <= classes; c += LANES)
+        for (int i = 0; i < LANES; i++)
+            lanes[i] = values[c + (uint32_t)i] > lanes[i] ? values[c + (uint32_t)i] : lanes[i];
+    for (int j = 0; j < LANES; j++)
+        for (int i = 0; i < LANES; i++)
+            above[i] += lanes[j] > lanes[i];
+    for (int i = 0; i < LANES; i++) {
+        float reached = above[i] < k ? lanes[i] : 0; /* logarithms of probabilities are not above 0 */
+        bound = reached < bound ? reached : bound;
+    }
+    return bound;
 }
 
-/* The k classes of highest rank; if `ordered`, from the highest on. */
+/* The classes whose values reach the bound, ascending. Returns how many. */
+MULTIVERSION static size_t gather_from(const float *values, uint32_t classes, float bound, uint32_t *gathered)
+{
+    size_t count = 0;
+    for (uint32_t c = 0; c < classes; c += PIECE) {
+        uint32_t end = classes - c < PIECE ? classes : c + PIECE;
+        int any = end < c + PIECE;
+        for (uint32_t i = 0; i < PIECE && end == c + PIECE; i++)
+            any |= values[c + i] >= bound;
+        for (uint32_t i = c; any && i < end; i++) {
+            gathered[count] = i;
+            count += values[i] >= bound;
+        }
+    }
+    return count;
+}
+
+/* The k classes of highest rank, into the first k of `heap`, which has room for all; if `ordered`, from the highest on. */
 static void select_top(const float *values, uint32_t classes, uint32_t *heap, size_t k, bool ordered)
 {
-    for (uint32_t c = 0; c < k; c++)
-        heap[c] = c;
+    size_t count = classes;
+    if (k <= FEW && classes >= 2 * LANES)
+        count = gather_from(values, classes, bound_of_top(values, classes, (int32_t)k), heap);
+    else
+        for (uint32_t c = 0; c < classes; c++)
+            heap[c] = c;
     for (size_t at = k / 2; at-- > 0;)
         sift_down(values, heap, k, at);
-    for (uint32_t c = (uint32_t)k; c < classes;) {
-        if (classes - c >= SCAN && !any_above(values + c, values[heap[0]])) {
-            c += SCAN;
-            continue;
+    for (size_t i = k; i < count; i++)
+        if (values[heap[i]] > values[heap[0]]) { /* of equal values the lower number is in already */
+            heap[0] = heap[i];
+            sift_down(values, heap, k, 0);
         }
-        for (uint32_t end = classes - c < SCAN ? classes : c + SCAN; c < end; c++)
-            if (values[c] > values[heap[0]]) { /* of equal values the lower number is in already */
-                heap[0] = c;
-                sift_down(values, heap, k, 0);
-            }
-    }
     for (size_t last = k; ordered && last-- > 1;) { /* heap[0] is the lowest in rank of those left */
         uint32_t swap = heap[0];
         heap[0] = heap[last];
@@ -305,43 +332,55 @@ struct parsed {
     float             values[SSLD_FORMAT_TOP_K + 1];
 };
 
-static bool classes_read(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_window *window,
-                         struct parsed *record)
+ALWAYS_INLINE bool classes_read(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_window *window,
+                                struct parsed *record)
 {
-    uint32_t all = (uint32_t)coding->classes;
-    uint32_t count = coding->kl_bound > 0 ? ssld_get_number(window, &model->codes[CODE_COUNT]) + 1
-                                          : (uint32_t)coding->top_k + ssld_get_bit(window);
+    uint32_t all = (uint32_t)coding->classes, count;
+    ssld_window_fill(window);
+    if (coding->kl_bound > 0) {
+        count = ssld_get_next(window, &model->codes[CODE_COUNT]) + 1;
+    } else {
+        count = (uint32_t)coding->top_k + (window->bits & 1);
+        ssld_window_pass(window, 1);
+    }
     if (count > (uint32_t)coding->top_k + 1 || count > all)
         return false;
-    for (uint32_t k = 0, next = 0; k < count; k++, next++) {
-        next += ssld_get_number(window, &model->codes[gap_code(next)]);
-        if (next >= all)
-            return false;
-        record->classes[k] = model->order[next];
+    for (uint32_t k = 0, next = 0; k < count;) {
+        ssld_window_fill(window);
+        for (uint32_t end = count - k < model->group ? count : k + model->group; k < end; k++, next++) {
+            next += ssld_get_next(window, &model->codes[gap_code(next)]);
+            if (next >= all)
+                return false;
+            record->classes[k] = model->order[next];
+        }
     }
     record->count = count;
     return true;
 }
 
-static bool values_read(const struct ssld_model *model, struct ssld_window *window, struct parsed *record)
+ALWAYS_INLINE bool values_read(const struct ssld_model *model, struct ssld_window *window, struct parsed *record)
 {
     const struct ssld_scale *scale = &model->scale;
+    const struct ssld_prefix *code = &model->codes[CODE_VALUE];
     uint32_t base = ssld_get_number(window, &model->codes[CODE_BASE]);
     if (base >= (uint32_t)scale->levels)
         return false;
     record->sum = 0;
-    for (uint32_t k = 0; k < record->count; k++) {
-        uint32_t above = ssld_get_number(window, &model->codes[CODE_VALUE]);
-        if (above > base)
-            return false;
-        record->values[k] = scale->probability[base - above];
-        record->sum += record->values[k];
+    for (uint32_t k = 0; k < record->count;) {
+        ssld_window_fill(window);
+        for (uint32_t end = record->count - k < code->group ? record->count : k + code->group; k < end; k++) {
+            uint32_t above = ssld_get_next(window, code);
+            if (above > base)
+                return false;
+            record->values[k] = scale->probability[base - above];
+            record->sum += record->values[k];
+        }
     }
     return true;
 }
 
-static bool record_read(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source,
-                        struct parsed *record)
+MULTIVERSION static bool record_read(const struct ssld_coding *coding, const struct ssld_model *model,
+                                     struct ssld_source *source, struct parsed *record)
 {
     struct ssld_window window = ssld_window_open(source);
     if (!classes_read(coding, model, &window, record))

@@ -172,7 +172,10 @@ ssld_status ssld_model_read(ssld_context *context, const uint8_t *bytes, size_t 
         uint8_t lengths[SSLD_TOKENS];
         ssld_prefix_read(codes + (size_t)i * SSLD_PREFIX_BYTES, lengths);
         sound = ssld_prefix_make(lengths, &made->codes[i]);
+        made->group = !i || made->codes[i].group < made->group ? made->codes[i].group : made->group;
     }
+    for (int32_t j = 0; j < made->rank; j++)
+        made->number_codes[j] = (uint8_t)(SSLD_SHAPE_CODES * j / made->rank);
     if (!sound) {
         status = ssld_fail(context, SSLD_FORMAT, "a model whose rows or codes break the rules of the format");
         goto fail;
