@@ -67,7 +67,7 @@ static inline uint32_t ssld_zigzag(int32_t value)
 
 static inline int32_t ssld_unzigzag(uint32_t value)
 {
-    return value & 1 ? -(int32_t)(value / 2) - 1 : (int32_t)(value / 2);
+    return (int32_t)(value >> 1 ^ (0 - (value & 1))); /* no jump: signs cannot be foretold */
 }
 
 /* -- Reading ------------------------------------------------------------------------------------------------------ */
@@ -126,22 +126,22 @@ static inline uint32_t ssld_window_number(struct ssld_window *window, unsigned e
     return entry >> 9 << extra | behind;
 }
 
-/* A number with a long code, or whose token is the escape, or none. As many are sure to be in the window behind it as before. */
-uint32_t ssld_get_special(struct ssld_window *window, const struct ssld_prefix *code);
+struct ssld_special {
+    struct ssld_window window;
+    uint32_t           number;
+};
 
-/* A number of those the window is sure to hold. */
-static inline uint32_t ssld_get_next(struct ssld_window *window, const struct ssld_prefix *code)
-{
-    unsigned entry = code->quick[window->bits & (SSLD_PREFIX_QUICK - 1)];
-    if (__builtin_expect(entry >= SSLD_ENTRY_SPECIAL, 0))
-        return ssld_get_special(window, code);
-    return ssld_window_number(window, entry);
-}
+/* Any number: with a long code, or whose token is the escape, or none. As many are sure to be in the window behind it as before.
+ * Windows are given and returned by value here: one with an address would not be kept in registers. */
+struct ssld_special ssld_get_special(struct ssld_window window, const struct ssld_prefix *code);
 
+/* A number, wherever the window stands. */
 static inline uint32_t ssld_get_number(struct ssld_window *window, const struct ssld_prefix *code)
 {
     ssld_window_fill(window);
-    return ssld_get_next(window, code);
+    struct ssld_special found = ssld_get_special(*window, code);
+    *window = found.window;
+    return found.number;
 }
 
 #endif

@@ -69,20 +69,22 @@ static void encode(struct ssld_encoder *encoder, const struct ssld_label *label,
     }
 }
 
-MULTIVERSION static bool levels_read(const struct ssld_model *model, struct ssld_window *window, const float *v, float mean,
+MULTIVERSION static bool levels_read(const struct ssld_model *model, struct ssld_window *after, const float *v, float mean,
                                      size_t count, float *row)
 {
+    struct ssld_window window = *after;
     const struct ssld_scale *scale = &model->scale;
     for (size_t c = 0; c < count;) {
-        ssld_window_fill(window);
+        ssld_window_fill(&window);
         for (size_t end = count - c < model->group ? count : c + model->group; c < end; c++) {
             int32_t place = expected(v[c], mean);
-            int32_t level = scale->start[place] + ssld_unzigzag(ssld_get_next(window, &model->codes[stretch(place)]));
+            int32_t level = scale->start[place] + ssld_unzigzag(ssld_get_next(&window, model, stretch(place)));
             if (level < 0 || level >= scale->levels)
                 return false;
             row[c] = scale->probability[level];
         }
     }
+    *after = window;
     return true;
 }
 
@@ -95,7 +97,7 @@ static bool decode(const struct ssld_coding *coding, const struct ssld_model *mo
     float v[SSLD_SHAPE_VECTOR], probabilities[SSLD_SHAPE_VECTOR];
     struct ssld_window window = ssld_window_open(source);
     float mean = -(float)ssld_get_number(&window, &model->codes[CODE_MEAN]) / MEAN_STEPS;
-    ssld_shape_get(&window, model, CODE_SHAPE, &shape);
+    window = ssld_shape_get(window, model, CODE_SHAPE, &shape);
     for (size_t c = 0; c < classes; c += SSLD_SHAPE_VECTOR) {
         size_t count = classes - c < SSLD_SHAPE_VECTOR ? classes - c : SSLD_SHAPE_VECTOR;
         ssld_shape_part(model, &shape, c, v);

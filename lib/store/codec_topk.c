@@ -127,10 +127,10 @@ static void select_top(const float *values, uint32_t classes, uint32_t *heap, si
     }
 }
 
-/* The code of the next gap: places 0 to 3 have one, 4 to 15, 16 to 63 ... */
+/* The code of the next gap: place 0 has one, 1 and 2 ... , by half the bits of the place. */
 static unsigned gap_code(uint32_t next)
 {
-    unsigned bits = next ? 32 - (unsigned)__builtin_clz(next) : 0, code = (bits + 1) / 2;
+    unsigned bits = 31 - (unsigned)__builtin_clz(2 * next + 1), code = (bits + 1) / 2;
     return CODE_GAP + (code < GAP_CODES ? code : GAP_CODES - 1);
 }
 
@@ -272,8 +272,10 @@ static double divergence(struct ssld_encoder *encoder, const struct ssld_label *
         double weight = (double)(classes - record->count);
         for (size_t c = 0; c < classes && model->rank < 0; c++)
             row[c] = 1;
-        if (model->rank >= 0)
-            weight = (double)ssld_shape_weights(model, &record->shape, record->classes, record->count, row);
+        if (model->rank >= 0) {
+            ssld_shape_row(model, &record->shape, row);
+            weight = (double)ssld_shape_raise(model, record->classes, record->count, row);
+        }
         double factor = (double)scale->probability[record->tail] / weight;
         for (size_t c = 0; c < classes; c++)
             row[c] = (float)((double)row[c] * factor);
@@ -332,13 +334,18 @@ struct parsed {
     float             values[SSLD_FORMAT_TOP_K + 1];
 };
 
+static bool has_tail(const struct ssld_model *model, const struct parsed *record)
+{
+    return record->count < (uint32_t)model->classes;
+}
+
 ALWAYS_INLINE bool classes_read(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_window *window,
                                 struct parsed *record)
 {
     uint32_t all = (uint32_t)coding->classes, count;
     ssld_window_fill(window);
     if (coding->kl_bound > 0) {
-        count = ssld_get_next(window, &model->codes[CODE_COUNT]) + 1;
+        count = ssld_get_next(window, model, CODE_COUNT) + 1;
     } else {
         count = (uint32_t)coding->top_k + (window->bits & 1);
         ssld_window_pass(window, 1);
@@ -348,7 +355,7 @@ ALWAYS_INLINE bool classes_read(const struct ssld_coding *coding, const struct s
     for (uint32_t k = 0, next = 0; k < count;) {
         ssld_window_fill(window);
         for (uint32_t end = count - k < model->group ? count : k + model->group; k < end; k++, next++) {
-            next += ssld_get_next(window, &model->codes[gap_code(next)]);
+            next += ssld_get_next(window, model, gap_code(next));
             if (next >= all)
                 return false;
             record->classes[k] = model->order[next];
@@ -361,21 +368,47 @@ ALWAYS_INLINE bool classes_read(const struct ssld_coding *coding, const struct s
 ALWAYS_INLINE bool values_read(const struct ssld_model *model, struct ssld_window *window, struct parsed *record)
 {
     const struct ssld_scale *scale = &model->scale;
-    const struct ssld_prefix *code = &model->codes[CODE_VALUE];
-    uint32_t base = ssld_get_number(window, &model->codes[CODE_BASE]);
+    const uint32_t group = model->codes[CODE_VALUE].group;
+    ssld_window_fill(window);
+    uint32_t base = ssld_get_next(window, model, CODE_BASE);
     if (base >= (uint32_t)scale->levels)
         return false;
-    record->sum = 0;
+    float sum = 0;
     for (uint32_t k = 0; k < record->count;) {
         ssld_window_fill(window);
-        for (uint32_t end = record->count - k < code->group ? record->count : k + code->group; k < end; k++) {
-            uint32_t above = ssld_get_next(window, code);
+        for (uint32_t end = record->count - k < group ? record->count : k + group; k < end; k++) {
+            uint32_t above = ssld_get_next(window, model, CODE_VALUE);
             if (above > base)
                 return false;
             record->values[k] = scale->probability[base - above];
-            record->sum += record->values[k];
+            sum += record->values[k];
         }
     }
+    record->sum = sum;
+    return true;
+}
+
+/* The tail, mean and deviation. */
+ALWAYS_INLINE bool summary_read(const struct ssld_model *model, struct ssld_window *window, struct parsed *record)
+{
+    bool roomy = model->group >= 3;
+    uint32_t level = 0;
+    record->tail = 0;
+    ssld_window_fill(window);
+    if (has_tail(model, record)) {
+        level = ssld_get_next(window, model, CODE_TAIL);
+        if (level >= (uint32_t)model->scale.levels)
+            return false;
+        record->tail = model->scale.probability[level];
+    }
+    record->ends[2] = window->at;
+    if (!roomy)
+        ssld_window_fill(window);
+    record->mean = -(float)ssld_get_next(window, model, CODE_MEAN) / MEAN_STEPS;
+    if (!roomy)
+        ssld_window_fill(window);
+    record->deviation = (float)ssld_get_next(window, model, CODE_DEVIATION) / DEVIATION_STEPS;
+    record->ends[3] = window->at;
     return true;
 }
 
@@ -389,41 +422,52 @@ MULTIVERSION static bool record_read(const struct ssld_coding *coding, const str
     if (!values_read(model, &window, record))
         return false;
     record->ends[1] = window.at;
-    bool has_tail = record->count < (uint32_t)coding->classes;
-    record->tail = 0;
-    if (has_tail) {
-        uint32_t level = ssld_get_number(&window, &model->codes[CODE_TAIL]);
-        if (level >= (uint32_t)model->scale.levels)
-            return false;
-        record->tail = model->scale.probability[level];
-    }
-    record->ends[2] = window.at;
-    record->mean = -(float)ssld_get_number(&window, &model->codes[CODE_MEAN]) / MEAN_STEPS;
-    record->deviation = (float)ssld_get_number(&window, &model->codes[CODE_DEVIATION]) / DEVIATION_STEPS;
-    record->ends[3] = window.at;
-    if (has_tail && model->rank >= 0)
-        ssld_shape_get(&window, model, CODE_SHAPE, &record->shape);
+    if (!summary_read(model, &window, record))
+        return false;
+    if (has_tail(model, record) && model->rank >= 0)
+        window = ssld_shape_get(window, model, CODE_SHAPE, &record->shape);
     source->at = window.at;
     return source->at <= source->end;
 }
 
-/* The row of a record: the tail's shape first, then the explicit classes over it. */
-static void spread(const struct ssld_model *model, const struct parsed *record, float *row)
+/* The row of a record, in which the tail's shape is already, if the model has one. */
+static void finish_row(const struct ssld_model *model, const struct parsed *record, float *row)
 {
     size_t classes = (size_t)model->classes;
     float scale = 1 / (record->sum + record->tail);
-    if (record->count < classes) {
-        if (model->rank >= 0) {
-            float weight = ssld_shape_weights(model, &record->shape, record->classes, record->count, row);
-            ssld_row_scale(row, classes, record->tail * scale / weight);
-        } else {
-            float share = record->tail * scale / (float)(classes - record->count);
-            for (size_t c = 0; c < classes; c++)
-                row[c] = share;
-        }
+    if (has_tail(model, record) && model->rank >= 0) {
+        float weight = ssld_shape_raise(model, record->classes, record->count, row);
+        ssld_row_scale(row, classes, record->tail * scale / weight);
+    } else if (has_tail(model, record)) {
+        float share = record->tail * scale / (float)(classes - record->count);
+        for (size_t c = 0; c < classes; c++)
+            row[c] = share;
     }
     for (uint32_t k = 0; k < record->count; k++)
         row[record->classes[k]] = record->values[k] * scale;
+}
+
+static bool parse(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, void *parsed)
+{
+    return record_read(coding, model, source, parsed);
+}
+
+static void spread(const struct ssld_model *model, int32_t count, const void *parsed, float *const rows[])
+{
+    const struct parsed *records = parsed;
+    const struct ssld_shape *shapes[SSLD_SPREAD];
+    bool together = count == SSLD_SPREAD && model->rank >= 0;
+    for (int32_t i = 0; i < count; i++) {
+        shapes[i] = &records[i].shape;
+        together &= has_tail(model, &records[i]);
+    }
+    if (together)
+        ssld_shape_rows_together(model, shapes, rows);
+    for (int32_t i = 0; i < count; i++) {
+        if (!together && model->rank >= 0 && has_tail(model, &records[i]))
+            ssld_shape_row(model, shapes[i], rows[i]);
+        finish_row(model, &records[i], rows[i]);
+    }
 }
 
 static bool decode(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, float *row,
@@ -434,7 +478,7 @@ static bool decode(const struct ssld_coding *coding, const struct ssld_model *mo
     if (!record_read(coding, model, source, &record))
         return false;
     if (row)
-        spread(model, &record, row);
+        spread(model, 1, &record, &row);
     if (sizes) {
         sizes->classes += record.ends[0] - begin;
         sizes->values += record.ends[1] - record.ends[0];
@@ -472,6 +516,9 @@ const struct ssld_codec ssld_codec_topk = {
     .most_bits = most_bits,
     .encode = encode,
     .decode = decode,
+    .parsed_bytes = sizeof(struct parsed),
+    .parse = parse,
+    .spread = spread,
     .moments = moments,
     .fit = fit,
 };

@@ -49,6 +49,7 @@ struct ssld_model {
     uint32_t *places; /* (classes): the place of each class in that order */
     float   *analysis; /* (rank, stride), made for a writer only: q = analysis (v - row_0), rounded */
     struct ssld_prefix *codes;
+    uint16_t (*quick)[SSLD_PREFIX_QUICK]; /* of each code */
     struct ssld_scale   scale;
     uint8_t *bytes;   /* as stored */
     size_t   size;

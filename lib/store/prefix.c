@@ -102,28 +102,34 @@ bool ssld_prefix_make(const uint8_t lengths[SSLD_TOKENS], struct ssld_prefix *co
             for (unsigned rest = 0; rest < SSLD_PREFIX_TABLE >> length; rest++)
                 code->table[bits | rest << length] = (uint16_t)entry_of(token, length);
         }
-    for (unsigned i = 0; i < SSLD_PREFIX_QUICK; i++)
-        code->quick[i] = SSLD_PREFIX_QUICK >> (code->table[i] & 15) ? code->table[i] : SSLD_ENTRY_LONG;
     return true;
 }
 
-uint32_t ssld_get_special(struct ssld_window *window, const struct ssld_prefix *code)
+void ssld_prefix_make_quick(const struct ssld_prefix *code, uint16_t quick[SSLD_PREFIX_QUICK])
 {
-    unsigned entry = code->table[window->bits & (SSLD_PREFIX_TABLE - 1)];
-    if (entry < SSLD_ENTRY_SPECIAL)
-        return ssld_window_number(window, entry);
-    ssld_window_fill(window);
-    ssld_window_pass(window, entry & 15);
-    uint32_t token = window->bits & (SSLD_TOKENS - 1);
-    if (!(entry & SSLD_ENTRY_ESCAPE) || token >= SSLD_TOKEN_NUMBERS) { /* none of ours: a place that no record may reach */
-        window->at = window->source->end + 1;
-        ssld_window_fill(window);
-        return 0;
+    for (unsigned i = 0; i < SSLD_PREFIX_QUICK; i++)
+        quick[i] = SSLD_PREFIX_QUICK >> (code->table[i] & 15) ? code->table[i] : SSLD_ENTRY_LONG;
+}
+
+struct ssld_special ssld_get_special(struct ssld_window window, const struct ssld_prefix *code)
+{
+    unsigned entry = code->table[window.bits & (SSLD_PREFIX_TABLE - 1)];
+    uint32_t number = 0;
+    if (entry < SSLD_ENTRY_SPECIAL) {
+        number = ssld_window_number(&window, entry);
+        return (struct ssld_special){ window, number };
     }
-    ssld_window_pass(window, 7);
-    uint32_t number = ssld_window_number(window, entry_of(token, 0));
-    ssld_window_fill(window);
-    return number;
+    ssld_window_fill(&window);
+    ssld_window_pass(&window, entry & 15);
+    uint32_t token = window.bits & (SSLD_TOKENS - 1);
+    if (entry & SSLD_ENTRY_ESCAPE && token < SSLD_TOKEN_NUMBERS) {
+        ssld_window_pass(&window, 7);
+        number = ssld_window_number(&window, entry_of(token, 0));
+    } else { /* none of ours: a place that no record may reach */
+        window.at = window.source->end + 1;
+    }
+    ssld_window_fill(&window);
+    return (struct ssld_special){ window, number };
 }
 
 void ssld_prefix_write(const uint8_t lengths[SSLD_TOKENS], uint8_t bytes[SSLD_PREFIX_BYTES])

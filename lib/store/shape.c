@@ -11,25 +11,17 @@ void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsi
         ssld_put_number(sink, first_code + model->number_codes[j], ssld_zigzag((int32_t)shape->numbers[j]));
 }
 
-MULTIVERSION void ssld_shape_get(struct ssld_window *window, const struct ssld_model *model, unsigned first_code,
-                                 struct ssld_shape *shape)
+MULTIVERSION struct ssld_window ssld_shape_get(struct ssld_window window, const struct ssld_model *model, unsigned first_code,
+                                               struct ssld_shape *shape)
 {
     for (int32_t j = 0; j < model->rank;) {
-        ssld_window_fill(window);
+        ssld_window_fill(&window);
         for (int32_t end = model->rank - j < (int32_t)model->group ? model->rank : j + (int32_t)model->group; j < end; j++) {
-            int32_t number = ssld_unzigzag(ssld_get_next(window, &model->codes[first_code + model->number_codes[j]]));
+            int32_t number = ssld_unzigzag(ssld_get_next(&window, model, first_code + model->number_codes[j]));
             shape->numbers[j] = (float)(number < -127 ? -127 : number > 127 ? 127 : number);
         }
     }
-}
-
-float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, const uint32_t *explicit,
-                         uint32_t count, float *row)
-{
-    ssld_shape_raw_weights(model, shape, row);
-    for (uint32_t k = 0; k < count; k++)
-        row[explicit[k]] = 0;
-    return ssld_row_sum(row, (size_t)model->classes);
+    return window;
 }
 
 /* y_c = (p_c / p_base)^(1/4), at most 1; 0 behind the classes. */
