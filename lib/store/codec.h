@@ -104,13 +104,13 @@ struct ssld_window ssld_shape_get(struct ssld_window window, const struct ssld_m
 void ssld_shape_values(const struct ssld_model *model, const struct ssld_shape *shape, float *v);
 /* 64 of them, from class c on, a multiple of 64; zeros if the model has no rows. */
 void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *shape, size_t c, float v[SSLD_SHAPE_VECTOR]);
-/* v of all classes into a row, for one record, or for SSLD_SPREAD with one pass over the model's rows. */
-void ssld_shape_row(const struct ssld_model *model, const struct ssld_shape *shape, float *row);
-void ssld_shape_rows_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
-                              float *const rows[SSLD_SPREAD]);
-/* Make of v in a row the weights of the tail's classes, max(v_c, e)^4. Returns their sum. What the row has for the explicit
- * classes then is not to be used. */
-float ssld_shape_raise(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row);
+/* The weights of a tail, max(v_c, e)^4, of all classes, and their sum; for one record, or with one pass over the model's rows for
+ * SSLD_SPREAD: the same bits. */
+float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row);
+void  ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
+                                  float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD]);
+/* What of that sum is of the tail: without the explicit classes, whose weights are 0 then. */
+float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum);
 /* What they are the shape of: fourth roots of probabilities over that of `base`, at most 1; over the padded stride. */
 void ssld_shape_roots(const float *log_p, size_t classes, float base, float *y);
 /* q = analysis (y - row_0), not rounded; y over the padded stride, zero behind the classes. */

@@ -273,8 +273,8 @@ static double divergence(struct ssld_encoder *encoder, const struct ssld_label *
         for (size_t c = 0; c < classes && model->rank < 0; c++)
             row[c] = 1;
         if (model->rank >= 0) {
-            ssld_shape_row(model, &record->shape, row);
-            weight = (double)ssld_shape_raise(model, record->classes, record->count, row);
+            float all = ssld_shape_weights(model, &record->shape, row);
+            weight = (double)ssld_shape_leave_out(model, record->classes, record->count, row, all);
         }
         double factor = (double)scale->probability[record->tail] / weight;
         for (size_t c = 0; c < classes; c++)
@@ -430,13 +430,13 @@ MULTIVERSION static bool record_read(const struct ssld_coding *coding, const str
     return source->at <= source->end;
 }
 
-/* The row of a record, in which the tail's shape is already, if the model has one. */
-static void finish_row(const struct ssld_model *model, const struct parsed *record, float *row)
+/* The row of a record, in which the tail's weights are already, if the model has a shape; `sum` is theirs. */
+static void finish_row(const struct ssld_model *model, const struct parsed *record, float sum, float *row)
 {
     size_t classes = (size_t)model->classes;
     float scale = 1 / (record->sum + record->tail);
     if (has_tail(model, record) && model->rank >= 0) {
-        float weight = ssld_shape_raise(model, record->classes, record->count, row);
+        float weight = ssld_shape_leave_out(model, record->classes, record->count, row, sum);
         ssld_row_scale(row, classes, record->tail * scale / weight);
     } else if (has_tail(model, record)) {
         float share = record->tail * scale / (float)(classes - record->count);
@@ -456,17 +456,18 @@ static void spread(const struct ssld_model *model, int32_t count, const void *pa
 {
     const struct parsed *records = parsed;
     const struct ssld_shape *shapes[SSLD_SPREAD];
+    float sums[SSLD_SPREAD] = { 0 };
     bool together = count == SSLD_SPREAD && model->rank >= 0;
     for (int32_t i = 0; i < count; i++) {
         shapes[i] = &records[i].shape;
         together &= has_tail(model, &records[i]);
     }
     if (together)
-        ssld_shape_rows_together(model, shapes, rows);
+        ssld_shape_weights_together(model, shapes, rows, sums);
     for (int32_t i = 0; i < count; i++) {
         if (!together && model->rank >= 0 && has_tail(model, &records[i]))
-            ssld_shape_row(model, shapes[i], rows[i]);
-        finish_row(model, &records[i], rows[i]);
+            sums[i] = ssld_shape_weights(model, shapes[i], rows[i]);
+        finish_row(model, &records[i], sums[i], rows[i]);
     }
 }
 

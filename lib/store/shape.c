@@ -24,6 +24,17 @@ MULTIVERSION struct ssld_window ssld_shape_get(struct ssld_window window, const 
     return window;
 }
 
+float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum)
+{
+    float left = sum;
+    for (uint32_t k = 0; k < count; k++) {
+        left -= row[explicit[k]];
+        row[explicit[k]] = 0;
+    }
+    /* Where little is left of much, the difference has little of a float's precision left. */
+    return left > 0.25f * sum ? left : ssld_row_sum(row, (size_t)model->classes);
+}
+
 /* y_c = (p_c / p_base)^(1/4), at most 1; 0 behind the classes. */
 MULTIVERSION void ssld_shape_roots(const float *log_p, size_t classes, float base, float *y)
 {

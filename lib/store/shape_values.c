@@ -32,31 +32,6 @@ ALWAYS_INLINE void part_values(const struct ssld_model *model, const float *numb
     TO(values + 3 * SLICE) = e;
 }
 
-/* 2 SLICE values of SSLD_SPREAD records from class c on, with one pass over the rows. */
-ALWAYS_INLINE void part_values_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
-                                        size_t c, float *const values[SSLD_SPREAD])
-{
-    const float *row = model->rows + c, *p = shapes[0]->numbers, *q = shapes[1]->numbers, *r = shapes[2]->numbers,
-                *s = shapes[3]->numbers;
-    slice low[SSLD_SPREAD] = { AT(row), AT(row), AT(row), AT(row) };
-    slice high[SSLD_SPREAD] = { AT(row + SLICE), AT(row + SLICE), AT(row + SLICE), AT(row + SLICE) };
-    for (int32_t j = 0; j < model->rank; j++) {
-        row += model->stride;
-        low[0] += p[j] * AT(row);
-        low[1] += q[j] * AT(row);
-        low[2] += r[j] * AT(row);
-        low[3] += s[j] * AT(row);
-        high[0] += p[j] * AT(row + SLICE);
-        high[1] += q[j] * AT(row + SLICE);
-        high[2] += r[j] * AT(row + SLICE);
-        high[3] += s[j] * AT(row + SLICE);
-    }
-    for (int i = 0; i < SSLD_SPREAD; i++) {
-        TO(values[i]) = low[i];
-        TO(values[i] + SLICE) = high[i];
-    }
-}
-
 MULTIVERSION void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *shape, size_t c,
                                   float v[SSLD_SHAPE_VECTOR])
 {
@@ -72,62 +47,117 @@ MULTIVERSION void ssld_shape_values(const struct ssld_model *model, const struct
         part_values(model, shape->numbers, c, v + c);
 }
 
-MULTIVERSION void ssld_shape_row(const struct ssld_model *model, const struct ssld_shape *shape, float *row)
-{
-    size_t classes = (size_t)model->classes, c = 0;
-    for (; c + SSLD_SHAPE_VECTOR <= classes; c += SSLD_SHAPE_VECTOR)
-        part_values(model, shape->numbers, c, row + c);
-    if (c < classes) {
-        float rest[SSLD_SHAPE_VECTOR];
-        part_values(model, shape->numbers, c, rest);
-        memcpy(row + c, rest, (classes - c) * sizeof *rest);
-    }
-}
-
-MULTIVERSION void ssld_shape_rows_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
-                                           float *const rows[SSLD_SPREAD])
-{
-    size_t classes = (size_t)model->classes, c = 0;
-    for (; c + 2 * SLICE <= classes; c += 2 * SLICE) {
-        float *const places[SSLD_SPREAD] = { rows[0] + c, rows[1] + c, rows[2] + c, rows[3] + c };
-        part_values_together(model, shapes, c, places);
-    }
-    if (c < classes) {
-        float rest[SSLD_SPREAD][2 * SLICE];
-        float *const places[SSLD_SPREAD] = { rest[0], rest[1], rest[2], rest[3] };
-        part_values_together(model, shapes, c, places);
-        for (int i = 0; i < SSLD_SPREAD; i++)
-            memcpy(rows[i] + c, rest[i], (classes - c) * sizeof *rest[i]);
-    }
-}
+/* -- Weights of a tail -------------------------------------------------------------------------------------------- */
 
 #define LEAST_ROOT 0.03f /* of a weight: 8e-7 */
 
-/* Fourth powers, and their sum in the order of vector.h. */
-MULTIVERSION static float raise(float *row, size_t classes)
+typedef int32_t slice_mask __attribute__((vector_size(64), may_alias));
+
+/* v = max(v, e)^4 */
+ALWAYS_INLINE void raise(slice *v)
 {
-    float lanes[SSLD_LANES] = { 0 };
-    size_t c = 0;
-    for (; c + SSLD_LANES <= classes; c += SSLD_LANES)
-        for (size_t i = 0; i < SSLD_LANES; i++) {
-            float root = row[c + i] > LEAST_ROOT ? row[c + i] : LEAST_ROOT, square = root * root;
-            row[c + i] = square * square;
-            lanes[i] += row[c + i];
-        }
-    for (size_t i = 0; c + i < classes; i++) {
-        float root = row[c + i] > LEAST_ROOT ? row[c + i] : LEAST_ROOT, square = root * root;
-        row[c + i] = square * square;
-        lanes[i] += row[c + i];
-    }
-    return ssld_sum_lanes(lanes);
+    slice least = { 0 }, square;
+    least += LEAST_ROOT;
+    slice_mask above = *v > least;
+    square = (slice)(((slice_mask)*v & above) | ((slice_mask)least & ~above));
+    square *= square;
+    *v = square * square;
 }
 
-float ssld_shape_raise(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row)
+/* One order of summing, whether records come alone or together: lane by lane over the slices, then the lanes one by one. */
+ALWAYS_INLINE float sum_of_slices(const slice *low, const slice *high)
 {
-    /* The explicit classes have the least weight while the sum is made: what is taken off it again is next to nothing. */
-    float least = LEAST_ROOT * LEAST_ROOT;
-    for (uint32_t k = 0; k < count; k++)
-        row[explicit[k]] = 0;
-    float sum = raise(row, (size_t)model->classes);
-    return sum - (float)count * (least * least);
+    float lanes[SLICE], sum = 0;
+    TO(lanes) = *low + *high;
+    for (size_t i = 0; i < SLICE; i++)
+        sum += lanes[i];
+    return sum;
+}
+
+/* Weights of classes c to c + 2 SLICE of a record, in `a` and `b`. */
+ALWAYS_INLINE void weigh(const struct ssld_model *model, const float *numbers, size_t c, slice *a, slice *b)
+{
+    const float *row = model->rows + c;
+    slice low = AT(row), high = AT(row + SLICE);
+    for (int32_t j = 0; j < model->rank; j++) {
+        row += model->stride;
+        low += numbers[j] * AT(row);
+        high += numbers[j] * AT(row + SLICE);
+    }
+    raise(&low);
+    raise(&high);
+    *a = low;
+    *b = high;
+}
+
+/* Weights of the last classes, that do not fill two slices, and the sum of all, of which `low` and `high` are the slices before. */
+ALWAYS_INLINE float weigh_rest(const struct ssld_model *model, const float *numbers, size_t c, const slice *low,
+                               const slice *high, float *row)
+{
+    size_t count = (size_t)model->classes - c;
+    float rest[2 * SLICE];
+    slice a = { 0 }, b = { 0 };
+    if (count) {
+        weigh(model, numbers, c, &a, &b);
+        TO(rest) = a;
+        TO(rest + SLICE) = b;
+        memcpy(row + c, rest, count * sizeof *rest);
+        memset(rest + count, 0, (2 * SLICE - count) * sizeof *rest);
+        a = AT(rest);
+        b = AT(rest + SLICE);
+    }
+    a += *low;
+    b += *high;
+    return sum_of_slices(&a, &b);
+}
+
+MULTIVERSION float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row)
+{
+    size_t classes = (size_t)model->classes, c = 0;
+    slice low = { 0 }, high = { 0 };
+    for (; c + 2 * SLICE <= classes; c += 2 * SLICE) {
+        slice a, b;
+        weigh(model, shape->numbers, c, &a, &b);
+        TO(row + c) = a;
+        TO(row + c + SLICE) = b;
+        low += a;
+        high += b;
+    }
+    return weigh_rest(model, shape->numbers, c, &low, &high, row);
+}
+
+/* Variables of each of the four records: in arrays they would not stay in registers. */
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#define DECLARE(i) \
+    const float *numbers##i = shapes[i]->numbers; \
+    float *row##i = rows[i]; \
+    slice low##i = { 0 }, high##i = { 0 };
+#define BEGIN(i) slice a##i = AT(from), b##i = AT(from + SLICE);
+#define ADD(i) \
+    a##i += numbers##i[j] * AT(from); \
+    b##i += numbers##i[j] * AT(from + SLICE);
+#define FINISH(i) \
+    raise(&a##i); \
+    raise(&b##i); \
+    TO(row##i + c) = a##i; \
+    TO(row##i + c + SLICE) = b##i; \
+    low##i += a##i; \
+    high##i += b##i;
+#define SUM(i) sums[i] = weigh_rest(model, numbers##i, c, &low##i, &high##i, row##i);
+
+MULTIVERSION void ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
+                                              float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD])
+{
+    size_t classes = (size_t)model->classes, c = 0;
+    EACH(DECLARE)
+    for (; c + 2 * SLICE <= classes; c += 2 * SLICE) {
+        const float *from = model->rows + c;
+        EACH(BEGIN)
+        for (int32_t j = 0; j < model->rank; j++) {
+            from += model->stride;
+            EACH(ADD)
+        }
+        EACH(FINISH)
+    }
+    EACH(SUM)
 }
