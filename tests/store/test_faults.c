@@ -13,7 +13,7 @@
 
 static const struct plan small = { .classes = 10, .codec = SSLD_CODEC_DENSE_F16, .block_records = 4, .samples = 9,
                                    .views = 2 };
-static const struct plan small_topk = { .classes = 300, .codec = SSLD_CODEC_TOPK, .top_k = 3, .block_records = 8,
+static const struct plan small_topk = { .classes = 80, .codec = SSLD_CODEC_TOPK, .top_k = 3, .block_records = 8,
                                         .samples = 9, .views = 2 };
 
 /* -- SIGKILL ------------------------------------------------------------------------------------------------------ */
