@@ -59,8 +59,9 @@ struct ssld_codec {
     /* Mean and deviation; `row` is the decoded record, for codecs that have no other source. */
     bool (*moments)(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source,
                     const float *row, float *mean, float *deviation);
-    /* The scale of its model, and the step of the shape's numbers, by rank. */
-    void (*fit)(const struct ssld_coding *coding, float scale[3], float *step);
+    /* The scale of its model (first step, growth, cap), and the step of the shape's numbers, for labels such as these: log_p
+     * (count, stride). */
+    void (*fit)(const struct ssld_coding *coding, size_t count, size_t stride, const float *log_p, float scale[3], float *step);
 };
 
 #define SSLD_SPREAD 4 /* rows that are made together at most */

@@ -502,8 +502,11 @@ static bool moments(const struct ssld_coding *coding, const struct ssld_model *m
 }
 
 /* Chosen by measurement: see docs/format.md, "Bytes and fidelity". */
-static void fit(const struct ssld_coding *coding, float scale[3], float *step)
+static void fit(const struct ssld_coding *coding, size_t count, size_t stride, const float *log_p, float scale[3], float *step)
 {
+    (void)count;
+    (void)stride;
+    (void)log_p;
     float finer = 8.0f / (float)(coding->rank > 0 ? coding->rank : 1);
     scale[0] = 0.03f;
     scale[1] = 1.04f;
