@@ -121,36 +121,46 @@ static bool moments(const struct ssld_coding *coding, const struct ssld_model *m
     return true;
 }
 
-/* Steps are s(l) = 0.01 + 0.018 |l|, at most 0.3, times f. What an error of variance s^2 / 12 in each logarithm takes from the cosine
- * of gradients is half of
+/* Steps are s(l) = 0.01 + 0.018 |l|, at most 0.3, times f. Errors of variance s^2 / 12 in each logarithm take from the cosine of a
+ * gradient g half of
  *
- *   soft_ce    sum_c q_c^2 s(l_c)^2 / 12  /  sum_c (q_c - 1 / C)^2        of a student that knows nothing
- *   sym_kl     mean_c s(l_c)^2 / 12  /  variance_c l_c                    so it is where every class counts as much
+ *   sum_c w_c^2 s(l_c)^2 / 12 (1 - g_c^2 / |g|^2) / |g|^2        the last factor but one: what lies along g turns nothing
  *
- * f is as large as keeps the one at SOFT_CE_LOSS and the other at SYM_KL_LOSS, in the mean of the labels: so that what is lost of
- * the gradients of trained students, some five times as much, stays below 1e-4. */
+ *   soft_ce    w_c = q_c            g_c = q_c - 1 / C            of a student that knows nothing, p_c = 1 / C
+ *   sym_kl     w_c = q_c + 1 / C    g_c = q_c - 1 / C + (l_c - mean l) / C
+ *
+ * f is as large as keeps the one at SOFT_CE_LOSS and the other at SYM_KL_LOSS in the geometric mean of the labels: so that what is
+ * lost of the gradients of trained students, up to five times as much, stays below 1e-4. */
 #define FIRST_STEP 0.01f
 #define GROWTH 0.018f
 #define CAP 0.3f
 #define SOFT_CE_LOSS 1.6e-5
-#define SYM_KL_LOSS 3.4e-5
+#define SYM_KL_LOSS 4e-5
 #define MOST_FACTOR 2.5
+
+static double step_of(float log_p)
+{
+    float step = FIRST_STEP - GROWTH * log_p;
+    return (double)(step < CAP ? step : CAP);
+}
 
 static void losses_of(const float *log_p, size_t classes, double *soft_ce, double *sym_kl)
 {
-    double weighted = 0, gradient = 0, squares = 0, sum = 0, sum_of_squares = 0, n = (double)classes;
-    for (size_t c = 0; c < classes; c++) {
-        float step = FIRST_STEP - GROWTH * log_p[c];
-        double l = (double)log_p[c], q = (double)ssld_exp(log_p[c]), s = (double)(step < CAP ? step : CAP);
-        weighted += q * q * s * s;
-        gradient += (q - 1 / n) * (q - 1 / n);
-        squares += s * s;
-        sum += l;
-        sum_of_squares += l * l;
-    }
-    double variance = sum_of_squares / n - sum / n * (sum / n);
-    *soft_ce = weighted / 24 / (gradient > 1e-12 ? gradient : 1e-12);
-    *sym_kl = squares / n / 24 / (variance > 1e-12 ? variance : 1e-12);
+    double n = (double)classes, mean = 0, squares[2] = { 1e-12, 1e-12 }, errors[2] = { 1e-30, 1e-30 };
+    for (size_t c = 0; c < classes; c++)
+        mean += (double)log_p[c] / n;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t c = 0; c < classes; c++) {
+            double q = (double)ssld_exp(log_p[c]), s = step_of(log_p[c]);
+            double g[2] = { q - 1 / n, q - 1 / n + ((double)log_p[c] - mean) / n }, w[2] = { q, q + 1 / n };
+            for (int loss = 0; loss < 2; loss++)
+                if (pass)
+                    errors[loss] += w[loss] * w[loss] * s * s * (1 - g[loss] * g[loss] / squares[loss]);
+                else
+                    squares[loss] += g[loss] * g[loss];
+        }
+    *soft_ce = errors[0] / 24 / squares[0];
+    *sym_kl = errors[1] / 24 / squares[1];
 }
 
 static void fit(const struct ssld_coding *coding, size_t count, size_t stride, const float *log_p, float scale[3], float *step)
@@ -159,10 +169,10 @@ static void fit(const struct ssld_coding *coding, size_t count, size_t stride, c
     for (size_t i = 0; i < count; i++) {
         double losses[2];
         losses_of(log_p + i * stride, (size_t)coding->classes, &losses[0], &losses[1]);
-        soft_ce += losses[0] / (double)count;
-        sym_kl += losses[1] / (double)count;
+        soft_ce += log(losses[0]) / (double)count;
+        sym_kl += log(losses[1]) / (double)count;
     }
-    factor = fmin(factor, sqrt(fmin(SOFT_CE_LOSS / soft_ce, SYM_KL_LOSS / sym_kl)));
+    factor = fmin(factor, sqrt(fmin(SOFT_CE_LOSS / exp(soft_ce), SYM_KL_LOSS / exp(sym_kl))));
     factor = rint(16 * fmax(factor, 1)) / 16;
     scale[0] = FIRST_STEP * (float)factor;
     scale[1] = 1 + GROWTH * (float)factor;
