@@ -49,6 +49,16 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_view_spec_parse(ssld_context *context, 
 SSLD_API const char *ssld_view_spec_text(const ssld_view_spec *spec);
 
 /**
+ * What the last operation computes from a byte of channel c: (byte / 255 - means[c]) / deviations[c]. With it pixels can be
+ * shown: byte = 255 * (pixel * deviations[c] + means[c]), rounded and kept within 0 to 255.
+ *
+ * @param means, deviations  receive 3 numbers each; those of the only channel three times where there is one
+ *
+ * Thread-safety: any thread. Since 0.1.
+ */
+SSLD_API void ssld_view_spec_normalization(const ssld_view_spec *spec, double means[3], double deviations[3]);
+
+/**
  * The shape of a rendered view.
  *
  * @param image     channels, height, width of the image; 0 for a height or width not known

@@ -352,15 +352,14 @@ static char *write_spec(const ssld_view_spec *spec)
 
 /* -- The object --------------------------------------------------------------------------------------------------- */
 
-/* (x / 255 - mean) / std in double, rounded to float once; a single number serves every channel. */
+/* (x / 255 - mean) / std in double, rounded to float once. */
 static void fill_levels(ssld_view_spec *spec)
 {
-    const struct operation *normalize = &spec->operations[spec->count - 1];
-    const struct argument *mean = &normalize->arguments[0], *std = &normalize->arguments[1];
+    double means[3], deviations[3];
+    ssld_view_spec_normalization(spec, means, deviations);
     for (int c = 0; c < 3; c++)
         for (int x = 0; x < 256; x++)
-            spec->levels[c][x] = (float)((x / 255.0 - mean->values[mean->count == 3 ? c : 0]) /
-                                         std->values[std->count == 3 ? c : 0]);
+            spec->levels[c][x] = (float)((x / 255.0 - means[c]) / deviations[c]);
 }
 
 ssld_status ssld_view_spec_parse(ssld_context *context, const char *text, ssld_view_spec **spec)
@@ -389,6 +388,16 @@ fail:
 const char *ssld_view_spec_text(const ssld_view_spec *spec)
 {
     return spec->text;
+}
+
+/* A single number serves every channel. */
+void ssld_view_spec_normalization(const ssld_view_spec *spec, double means[3], double deviations[3])
+{
+    const struct argument *arguments = spec->operations[spec->count - 1].arguments;
+    for (int c = 0; c < 3; c++) {
+        means[c] = arguments[0].values[arguments[0].count == 3 ? c : 0];
+        deviations[c] = arguments[1].values[arguments[1].count == 3 ? c : 0];
+    }
 }
 
 ssld_status ssld_view_spec_shape(const ssld_view_spec *spec, const int32_t image[3], int32_t shape[3])

@@ -265,6 +265,7 @@ FUNCTIONS = {
     # view.h
     "ssld_view_spec_parse": (status, [handle, text, receives_handle]),
     "ssld_view_spec_text": (text, [handle]),
+    "ssld_view_spec_normalization": (None, [handle, address, address]),
     "ssld_view_spec_shape": (status, [handle, address, address]),
     "ssld_view_render": (status, [handle, address, c_size_t, c_uint64, c_uint64, c_uint32, address, c_size_t]),
     "ssld_view_render_pixels": (status, [handle, address, address, c_uint64, c_uint64, c_uint32, address, c_size_t]),

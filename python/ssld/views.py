@@ -30,6 +30,13 @@ class ViewSpec(Object):
     def __str__(self):
         return self.text
 
+    @property
+    def normalization(self):
+        """(means, deviations), a tuple of 3 numbers each: a pixel is (byte / 255 - mean) / deviation of its channel."""
+        means, deviations = (ctypes.c_double * 3)(), (ctypes.c_double * 3)()
+        library.ssld_view_spec_normalization(self.pointer, means, deviations)
+        return tuple(means), tuple(deviations)
+
     def shape(self, image=(3, 0, 0)):
         """(channels, height, width) of the views of an image of (channels, height, width); 0 where it is not known."""
         shape = (ctypes.c_int32 * 3)()

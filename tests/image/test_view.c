@@ -301,6 +301,29 @@ TEST(normalize_is_one_rounding_of_the_exact_formula)
     ssld_context_destroy(context);
 }
 
+TEST(normalization_gives_every_byte_back)
+{
+    static const char *const specs[] = { "normalize(imagenet)", "normalize(0.286, 0.353)", "flip", "normalize(-2.5, 1e3)" };
+    ssld_context *context = make_context();
+    uint8_t pixels[256 * 3];
+    float dst[256 * 3];
+    for (int i = 0; i < 256 * 3; i++)
+        pixels[i] = (uint8_t)(i / 3);
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        double means[3], deviations[3];
+        ssld_view_spec *spec = parse(context, specs[i]);
+        ssld_view_spec_normalization(spec, means, deviations);
+        CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, 1, 256 }, 0, 0, 0, dst, 256 * 3));
+        for (int x = 0; x < 256 * 3; x++) {
+            double byte = 255 * (dst[x] * deviations[x / 256] + means[x / 256]);
+            int flipped = i == 2 && dst[0] > 0.5f ? 255 - x % 256 : x % 256;
+            CHECK(fabs(byte - flipped) < 0.02, "%s: %g instead of %d", specs[i], byte, flipped); /* 1e3 costs 255e3 x 2^-24 */
+        }
+        ssld_view_spec_destroy(spec);
+    }
+    ssld_context_destroy(context);
+}
+
 #define VIEWS 64
 #define VIEW_FLOATS (3 * 24 * 24)
 
@@ -496,7 +519,8 @@ TEST_MAIN(TEST_ROW(exact_exp_and_log_are_close_to_the_true_ones_and_pinned),
           TEST_ROW(spec_has_one_canonical_text_that_reads_back),
           TEST_ROW(impossible_specs_are_refused_with_the_word_and_what_was_expected),
           TEST_ROW(shape_follows_the_operations), TEST_ROW(rendered_views_are_pinned),
-          TEST_ROW(normalize_is_one_rounding_of_the_exact_formula), TEST_ROW(views_do_not_depend_on_order_or_threads),
+          TEST_ROW(normalize_is_one_rounding_of_the_exact_formula), TEST_ROW(normalization_gives_every_byte_back),
+          TEST_ROW(views_do_not_depend_on_order_or_threads),
           TEST_ROW(failed_render_leaves_the_destination_alone),
           TEST_ROW(random_resized_crops_are_uniform_in_area_log_ratio_and_position),
           TEST_ROW(crop_that_never_fits_is_the_largest_centred_one),

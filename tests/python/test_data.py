@@ -92,6 +92,7 @@ def canonical_text_is_a_fixed_point():
         check_raises(ssld.InvalidArgumentError, "frobnicate", ssld.ViewSpec, context, "flip(0.5) frobnicate(3)")
         check_raises(ssld.InvalidArgumentError, "", ssld.ViewSpec(context, "resize(20)").shape)
         check_equal(ssld.ViewSpec(context, "resize(20)").shape((3, 40, 60)), (3, 20, 30), "shape of a known image")
+        check_equal(spec.normalization, ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "normalization")
 
 
 @test
