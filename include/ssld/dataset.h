@@ -92,23 +92,27 @@ typedef struct ssld_sample {
     char        text[256];   /**< on failure: why, without the sample's name; "" if there is nothing to say */
 } ssld_sample;
 
+/** Gives sample `sample`. Returns SSLD_OK, or the status of a failure (SSLD_IO, SSLD_CORRUPT ...), which a loader treats like that
+ *  of a file. Called on a loader's threads, several at a time, perhaps for the same sample; it must not use the loader that calls
+ *  it, throw or longjmp. */
+typedef ssld_status (*ssld_sample_function)(void *user, uint64_t sample, ssld_sample *given);
+
+/** What a sample function gave is not needed any more. Called after each that succeeded, on the same thread. */
+typedef void (*ssld_release_function)(void *user, uint64_t sample, void *token);
+
 /** Where a host's samples come from. Set by ssld_dataset_source_init(); 0 in a field is its default. */
 typedef struct ssld_dataset_source {
-    size_t         struct_size;     /**< set by ssld_dataset_source_init() */
-    /** Give sample `sample`. Returns SSLD_OK, or the status of a failure (SSLD_IO, SSLD_CORRUPT ...), which the loader treats
-     *  like that of a file. Called on a loader's threads, several at a time, perhaps for the same sample; it must not use the
-     *  loader that calls it, throw or longjmp. */
-    ssld_status  (*read)(void *user, uint64_t sample, ssld_sample *given);
-    /** What was given by a read that succeeded is not needed any more. On the same thread as its read. NULL: nothing to do. */
-    void         (*release)(void *user, uint64_t sample, void *token);
-    void          *user;            /**< passed to both */
-    uint64_t       count;           /**< number of samples */
-    const int32_t *labels;          /**< count labels, -1 for none; copied (default NULL: none) */
-    int32_t        classes;         /**< labels must be below it (default 0: largest label + 1) */
-    int32_t        image[3];        /**< channels of pixels, 1 or 3 (default 0: 3, which files' contents always have); height and
-                                     *   width if all samples are pixels of one size (default 0: they may differ) */
-    uint8_t        fingerprint[16]; /**< what stores are bound to; the host answers for it that the samples are the same when it
-                                     *   is (default: zeros) */
+    size_t                struct_size;     /**< set by ssld_dataset_source_init() */
+    ssld_sample_function  read;            /**< gives them; needed */
+    ssld_release_function release;         /**< takes them back (default NULL: nothing to do) */
+    void                 *user;            /**< passed to both */
+    uint64_t              count;           /**< number of samples */
+    const int32_t        *labels;          /**< count labels, -1 for none; copied (default NULL: none) */
+    int32_t               classes;         /**< labels must be below it (default 0: largest label + 1) */
+    int32_t               image[3];        /**< channels of pixels, 1 or 3 (default 0: 3, which files' contents always have);
+                                            *   height and width if all samples are pixels of one size (default 0) */
+    uint8_t               fingerprint[16]; /**< what stores are bound to: the host answers for it that samples are the same
+                                            *   when it is (default: zeros) */
 } ssld_dataset_source;
 
 SSLD_API void ssld_dataset_source_init(ssld_dataset_source *source, size_t struct_size);

@@ -177,12 +177,23 @@ static void forget_holder(struct ssld_opening *opening)
     }
 }
 
+/* But for the order in which names stand in their block. */
 static bool same_listing(const struct ssld_listing *one, const struct ssld_listing *other)
 {
-    return one->count == other->count && one->container_count == other->container_count &&
-           one->names_size == other->names_size && one->count && !memcmp(one->names, other->names, one->names_size) &&
-           !memcmp(one->entries, other->entries, (size_t)one->count * sizeof *one->entries) &&
-           !memcmp(one->containers, other->containers, (size_t)one->container_count * sizeof *one->containers);
+    if (one->count != other->count || one->container_count != other->container_count)
+        return false;
+    for (uint64_t i = 0; i < one->container_count; i++)
+        if (strcmp(ssld_container_name(one, i), ssld_container_name(other, i)) != 0 ||
+            memcmp(&one->containers[i].stamp, &other->containers[i].stamp, sizeof one->containers[i].stamp) != 0)
+            return false;
+    for (uint64_t i = 0; i < one->count; i++) {
+        const struct ssld_entry *a = &one->entries[i], *b = &other->entries[i];
+        if (strcmp(ssld_entry_name(one, i), ssld_entry_name(other, i)) != 0 ||
+            memcmp(&a->stamp, &b->stamp, sizeof a->stamp) != 0 || memcmp(a->hash, b->hash, sizeof a->hash) != 0 ||
+            a->label != b->label || a->container != b->container)
+            return false;
+    }
+    return true;
 }
 
 /* A manifest saves time and nothing else: a folder that cannot be written to is no failure. */
