@@ -9,23 +9,28 @@
  * that is wanted is always READY, FILLING or about to be taken, and results do not depend on the number of threads.
  * Sample ids are copied into the slot when it is taken, so one permutation, that of the producers' epoch, is enough.
  * A seek begins a new generation; slots of an older one are dropped when their thread notices. */
+#define _GNU_SOURCE /* gettid() */
 #include "core/batch.h"
-#include "data/dataset.h"
+#include "data/bad.h"
+#include "data/cache.h"
 #include "data/order.h"
+#include "data/parallel.h"
 #include "image/operation.h"
-#include "ssld/loader.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #define STANDARD_BATCH 32
 #define MOST_BATCH (1 << 20)
 #define MOST_THREADS 1024
 #define MOST_PREFETCH 65536
+#define MOST_RANKS 65536
+/* Prefetch threads leave the cores to those that compute: they get what these do not use, and everything while these wait. */
+#define NICENESS 10
 #define NO_EPOCH UINT64_MAX
 /* ssld_context_cancel() may come from a signal handler and so cannot wake a waiting reader: it looks this often. */
 #define CANCEL_POLL_NANOSECONDS 20000000
@@ -41,13 +46,22 @@ struct slot {
     enum slot_state   state;
     uint64_t          generation;
     struct position   position;
-    int32_t           count;
+    int32_t           count;   /* images; fewer than positions if some were left out */
     float            *pixels;
     uint64_t         *samples;
     uint32_t         *views;
     int32_t          *labels;
     uint64_t          failed; /* the sample that could not be rendered */
     struct ssld_fault fault;  /* status SSLD_OK: none */
+    struct ssld_bad_list bad; /* images that were left out */
+};
+
+/* What a prefetch thread has of its own. */
+struct worker {
+    struct read_buffer buffer;
+    uint64_t           bytes;         /* of files, read since they were last added up */
+    uint64_t           hits;          /* samples from the cache */
+    double             read, render;  /* seconds, the second of the CPU */
 };
 
 struct ssld_loader {
@@ -57,9 +71,14 @@ struct ssld_loader {
     ssld_loader_options   options;
     int32_t               shape[3];
     size_t                view_floats;
-    uint64_t              batches;
+    struct ssld_cache    *cache;   /* NULL: none */
+    uint64_t              whole;   /* batches of every rank that are whole */
+    uint64_t              rest;    /* samples behind them */
+    uint64_t              batches; /* of this rank */
     struct position       delivered; /* what next() gives next */
-    double                waited;
+    struct ssld_bad_list  bad;       /* delivered, each sample once */
+    uint8_t              *seen_bad;  /* a bit for each sample; NULL: images are not left out */
+    ssld_loader_statistics statistics; /* the threads' parts under the lock */
     int32_t               slot_count;
     struct slot          *slots;
     pthread_t            *threads;
@@ -82,10 +101,18 @@ void ssld_loader_options_init(ssld_loader_options *options, size_t struct_size)
 
 /* -- Producing ---------------------------------------------------------------------------------------------------- */
 
-static int32_t batch_count(const ssld_loader *loader, uint64_t number)
+/* A batch's places in the permutation of its epoch. All ranks together take one group of batches after another, rank by rank;
+ * what does not fill a group is shared out evenly. */
+static uint64_t first_place(const ssld_loader *loader, uint64_t number, int32_t *count)
 {
-    uint64_t left = loader->dataset->count - number * (uint64_t)loader->options.batch;
-    return left < (uint64_t)loader->options.batch ? (int32_t)left : loader->options.batch;
+    uint64_t batch = (uint64_t)loader->options.batch, rank = (uint64_t)loader->options.rank;
+    uint64_t ranks = (uint64_t)loader->options.ranks, first = loader->rest * rank / ranks;
+    if (number < loader->whole) {
+        *count = loader->options.batch;
+        return (number * ranks + rank) * batch;
+    }
+    *count = (int32_t)(loader->rest * (rank + 1) / ranks - first);
+    return loader->whole * ranks * batch + first;
 }
 
 static uint32_t view_of_epoch(const ssld_loader *loader, uint64_t epoch)
@@ -107,7 +134,7 @@ static void take_position(ssld_loader *loader, struct slot *slot)
 {
     struct position position = loader->produced;
     const ssld_dataset *dataset = loader->dataset;
-    uint64_t first = position.number * (uint64_t)loader->options.batch;
+    uint64_t first = first_place(loader, position.number, &slot->count);
     if (loader->order && loader->order_epoch != position.epoch) {
         ssld_order_shuffle(loader->options.order_seed, position.epoch, dataset->count, loader->order);
         loader->order_epoch = position.epoch;
@@ -115,8 +142,8 @@ static void take_position(ssld_loader *loader, struct slot *slot)
     slot->state = SLOT_FILLING;
     slot->generation = atomic_load(&loader->generation);
     slot->position = position;
-    slot->count = batch_count(loader, position.number);
     slot->fault.status = SSLD_OK;
+    ssld_bad_clear(loader->context, &slot->bad);
     for (int32_t i = 0; i < slot->count; i++) {
         uint64_t place = first + (uint64_t)i;
         slot->samples[i] = loader->order ? loader->order[place] : place;
@@ -128,38 +155,99 @@ static void take_position(ssld_loader *loader, struct slot *slot)
         loader->produced = (struct position){ position.epoch + 1, 0 };
 }
 
-static ssld_status render_one(ssld_loader *loader, struct slot *slot, int32_t i, struct read_buffer *buffer)
+static double seconds_of(clockid_t clock)
 {
-    const ssld_dataset *dataset = loader->dataset;
-    uint64_t sample = slot->samples[i], seed = loader->options.view_seed;
-    float *dst = slot->pixels + (size_t)i * loader->view_floats;
-    struct sample_content content;
-    if (dataset->source->fetch(dataset, sample, buffer, &content, &slot->fault))
-        return slot->fault.status;
-    if (content.decoded)
-        return ssld_view_draw_pixels(loader->spec, content.bytes, dataset->image, seed, sample, slot->views[i], dst,
-                                     loader->view_floats, &slot->fault);
-    return ssld_view_draw(loader->spec, content.bytes, content.size, seed, sample, slot->views[i], dst,
-                          loader->view_floats, &slot->fault);
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Without the lock. Stops at the first image that fails, and when nobody wants the batch any more. */
-static void fill_slot(ssld_loader *loader, struct slot *slot, struct read_buffer *buffer)
+/* Draw a view of a sample, from the cache or the data set. */
+static ssld_status draw_sample(ssld_loader *loader, uint64_t sample, uint32_t view, float *dst, struct worker *worker,
+                               struct ssld_fault *fault)
 {
+    const ssld_dataset *dataset = loader->dataset;
+    struct sample_content content;
+    uint64_t seed = loader->options.view_seed;
+    bool kept;
+    double start = seconds_of(CLOCK_MONOTONIC);
+    ssld_status status = ssld_cache_fetch(loader->cache, dataset, sample, &worker->buffer, &content, &kept, fault);
+    worker->read += seconds_of(CLOCK_MONOTONIC) - start;
+    if (status)
+        return status;
+    worker->hits += kept;
+    worker->bytes += kept ? 0 : content.size;
+    if (content.decoded)
+        status = ssld_view_draw_pixels(loader->spec, content.bytes, content.image, seed, sample, view, dst,
+                                       loader->view_floats, fault);
+    else
+        status = ssld_view_draw(loader->spec, content.bytes, content.size, seed, sample, view, dst, loader->view_floats,
+                                fault);
+    if (!kept)
+        ssld_dataset_release(dataset, sample, &content);
+    return status;
+}
+
+/* The slot's i-th sample, as the row-th of its batch. */
+static ssld_status render_one(ssld_loader *loader, struct slot *slot, int32_t i, int32_t row, struct worker *worker)
+{
+    return draw_sample(loader, slot->samples[i], slot->views[i], slot->pixels + (size_t)row * loader->view_floats, worker,
+                       &slot->fault);
+}
+
+/* Note an image that is left out. False: it is not to be, and ends the batch. */
+static bool skip(ssld_loader *loader, struct slot *slot, uint64_t sample)
+{
+    if (loader->options.bad != SSLD_BAD_SKIP || !ssld_bad_can_skip(slot->fault.status))
+        return false;
+    if (!ssld_bad_add(loader->context, &slot->bad, loader->dataset, sample, &slot->fault)) {
+        ssld_fault_memory(&slot->fault, "the list of bad images", 0);
+        return false;
+    }
+    slot->fault.status = SSLD_OK;
+    return true;
+}
+
+/* Without the lock. Stops at the first image that fails unless it may be left out, and when nobody wants the batch any more. */
+static void fill_slot(ssld_loader *loader, struct slot *slot, struct worker *worker)
+{
+    int32_t rows = 0;
     for (int32_t i = 0; i < slot->count; i++) {
         if (atomic_load(&loader->stop) || atomic_load(&loader->generation) != slot->generation)
             return;
-        if (render_one(loader, slot, i, buffer)) {
-            slot->failed = slot->samples[i];
+        uint64_t sample = slot->samples[i];
+        if (!render_one(loader, slot, i, rows, worker)) {
+            slot->samples[rows] = sample;
+            slot->views[rows] = slot->views[i];
+            slot->labels[rows++] = slot->labels[i];
+        } else if (!skip(loader, slot, sample)) {
+            slot->failed = sample;
             return;
         }
     }
+    slot->count = rows;
+}
+
+/* Under the lock. */
+static void add_up(ssld_loader *loader, struct worker *worker)
+{
+    ssld_loader_statistics *statistics = &loader->statistics;
+    statistics->bytes_read += worker->bytes;
+    statistics->cache_hits += worker->hits;
+    statistics->read_seconds += worker->read;
+    statistics->render_seconds += worker->render;
+    worker->bytes = worker->hits = 0;
+    worker->read = worker->render = 0;
 }
 
 static void *produce(void *argument)
 {
     ssld_loader *loader = argument;
-    struct read_buffer buffer = { NULL, 0 };
+    struct worker worker = { .bytes = 0 };
+#ifdef __linux__ /* where a thread has a priority of its own */
+    if (loader->options.priority == SSLD_PRIORITY_LOW)
+        setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
+#endif
     pthread_mutex_lock(&loader->lock);
     for (;;) {
         struct slot *slot = NULL;
@@ -169,13 +257,16 @@ static void *produce(void *argument)
             break;
         take_position(loader, slot);
         pthread_mutex_unlock(&loader->lock);
-        fill_slot(loader, slot, &buffer);
+        double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+        fill_slot(loader, slot, &worker);
+        worker.render += seconds_of(CLOCK_THREAD_CPUTIME_ID) - start;
         pthread_mutex_lock(&loader->lock);
+        add_up(loader, &worker);
         slot->state = slot->generation == atomic_load(&loader->generation) ? SLOT_READY : SLOT_FREE;
         pthread_cond_signal(&loader->settled);
     }
     pthread_mutex_unlock(&loader->lock);
-    ssld_free(loader->context, buffer.bytes);
+    ssld_free(loader->context, worker.buffer.bytes);
     return NULL;
 }
 
@@ -198,6 +289,11 @@ static ssld_status take_options(ssld_context *context, const ssld_loader_options
         { "last", options->last, SSLD_LAST_KEEP, SSLD_LAST_DROP },
         { "threads", options->threads, 0, MOST_THREADS },
         { "prefetch", options->prefetch, 0, MOST_PREFETCH },
+        { "bad", options->bad, SSLD_BAD_STOP, SSLD_BAD_SKIP },
+        { "ranks", options->ranks, 0, MOST_RANKS },
+        { "rank", options->rank, 0, options->ranks ? options->ranks - 1 : 0 },
+        { "cache", options->cache, SSLD_CACHE_AUTO, SSLD_CACHE_PIXELS },
+        { "priority", options->priority, SSLD_PRIORITY_LOW, SSLD_PRIORITY_NORMAL },
     };
     for (size_t i = 0; i < sizeof wholes / sizeof *wholes; i++)
         if (wholes[i].value < wholes[i].least || wholes[i].value > wholes[i].most)
@@ -207,17 +303,26 @@ static ssld_status take_options(ssld_context *context, const ssld_loader_options
     options->batch = options->batch ? options->batch : STANDARD_BATCH;
     options->threads = options->threads ? options->threads : ssld_context_threads(context);
     options->prefetch = options->prefetch ? options->prefetch : 2 + options->threads;
+    options->ranks = options->ranks ? options->ranks : 1;
     return SSLD_OK;
 }
 
 static ssld_status measure(ssld_loader *loader)
 {
     const ssld_dataset *dataset = loader->dataset;
-    uint64_t batch = (uint64_t)loader->options.batch;
+    uint64_t group = (uint64_t)loader->options.batch * (uint64_t)loader->options.ranks;
+    int32_t last = 0;
     if (!dataset->count)
         return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT, "ssld_loader_create: the data set is empty");
-    bool drop = loader->options.last == SSLD_LAST_DROP;
-    loader->batches = dataset->count / batch + (!drop && dataset->count % batch ? 1 : 0);
+    loader->whole = dataset->count / group;
+    loader->rest = dataset->count % group;
+    first_place(loader, loader->whole, &last);
+    loader->batches = loader->whole + (loader->options.last == SSLD_LAST_KEEP && last > 0);
+    if (!loader->batches && loader->options.ranks > 1)
+        return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT,
+                         "ssld_loader_create: options: rank %d of %d has no batch of %d of a data set of %llu samples; make batch or "
+                         "ranks smaller", loader->options.rank, loader->options.ranks, loader->options.batch,
+                         (unsigned long long)dataset->count);
     if (!loader->batches)
         return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT,
                          "ssld_loader_create: options: batch is %d, but the data set has %llu samples and the last "
@@ -241,6 +346,14 @@ static ssld_status make_slots(ssld_loader *loader)
     loader->slots = ssld_alloc_zero(context, (size_t)loader->slot_count, sizeof *loader->slots);
     loader->threads = ssld_alloc_zero(context, (size_t)loader->options.threads, sizeof *loader->threads);
     bool good = loader->slots && loader->threads;
+    if (good && loader->options.bad == SSLD_BAD_SKIP) {
+        loader->seen_bad = ssld_alloc_zero(context, (size_t)(loader->dataset->count + 7) / 8, 1);
+        good = loader->seen_bad != NULL;
+    }
+    if (good && loader->options.cache_bytes && !loader->dataset->pixels) {
+        loader->cache = ssld_cache_create(context, loader->dataset, loader->options.cache_bytes, loader->options.cache);
+        good = loader->cache != NULL;
+    }
     for (int32_t i = 0; good && i < loader->slot_count; i++) {
         struct slot *slot = &loader->slots[i];
         slot->pixels = ssld_alloc_zero(context, batch, loader->view_floats * sizeof *slot->pixels);
@@ -259,13 +372,9 @@ static ssld_status make_slots(ssld_loader *loader)
                                    (size_t)loader->slot_count * batch * loader->view_floats * sizeof(float));
 }
 
-/* Signals are the host's: they are delivered to its own threads, but for those that a thread causes itself. */
-static const int own_signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
-
 static ssld_status start_threads(ssld_loader *loader)
 {
     pthread_condattr_t monotonic;
-    sigset_t all, before;
     int error = 0;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -274,15 +383,10 @@ static ssld_status start_threads(ssld_loader *loader)
     pthread_cond_init(&loader->settled, &monotonic);
     pthread_condattr_destroy(&monotonic);
     loader->ready = true;
-    sigfillset(&all);
-    for (size_t i = 0; i < sizeof own_signals / sizeof *own_signals; i++)
-        sigdelset(&all, own_signals[i]);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (loader->started < loader->options.threads && !error) {
-        error = pthread_create(&loader->threads[loader->started], NULL, produce, loader);
+        error = ssld_thread_create(&loader->threads[loader->started], produce, loader);
         loader->started += !error;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error)
         return ssld_fail(loader->context, SSLD_OUT_OF_MEMORY,
                          "ssld_loader_create: the system refuses prefetch thread %d of %d; ask for fewer",
@@ -340,7 +444,11 @@ void ssld_loader_destroy(ssld_loader *loader)
         ssld_free(context, loader->slots[i].samples);
         ssld_free(context, loader->slots[i].views);
         ssld_free(context, loader->slots[i].labels);
+        ssld_bad_free(context, &loader->slots[i].bad);
     }
+    ssld_bad_free(context, &loader->bad);
+    ssld_free(context, loader->seen_bad);
+    ssld_cache_destroy(loader->cache);
     ssld_free(context, loader->slots);
     ssld_free(context, loader->threads);
     ssld_free(context, loader->order);
@@ -378,13 +486,6 @@ static struct slot *find_ready(ssld_loader *loader, struct position position, in
     return NULL;
 }
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 /* Under the lock, which is let go meanwhile: until a slot settles, or it is time to look whether we are cancelled. */
 static void wait_a_little(ssld_loader *loader)
 {
@@ -411,12 +512,12 @@ static ssld_status wait_for(ssld_loader *loader, struct slot **slot)
                                "prefetch larger",
                                held);
         else if (!(status = ssld_check_cancelled(loader->context))) {
-            begin = begin > 0 ? begin : seconds_now();
+            begin = begin > 0 ? begin : seconds_of(CLOCK_MONOTONIC);
             wait_a_little(loader);
         }
     }
     if (begin > 0)
-        loader->waited += seconds_now() - begin;
+        loader->statistics.wait_seconds += seconds_of(CLOCK_MONOTONIC) - begin;
     return status;
 }
 
@@ -443,6 +544,30 @@ static ssld_status fail_slot(ssld_loader *loader, struct slot *slot)
     return status;
 }
 
+/* Under the lock: the slot that is wanted leaves the ring, as a batch or as a failure. SSLD_END: all of its images were left
+ * out, and there is nothing to deliver. */
+static ssld_status deliver(ssld_loader *loader, struct slot *slot, ssld_batch *batch)
+{
+    loader->delivered.number++;
+    if (slot->fault.status)
+        return fail_slot(loader, slot);
+    if (slot->bad.count) {
+        loader->statistics.skipped += slot->bad.count;
+        if (!ssld_bad_move(loader->context, &loader->bad, loader->seen_bad, &slot->bad)) {
+            free_slot(loader, slot);
+            return ssld_fail_memory(loader->context, "the list of bad images", 0);
+        }
+    }
+    if (!slot->count) {
+        free_slot(loader, slot);
+        return SSLD_END;
+    }
+    loader->statistics.batches++;
+    loader->statistics.images += (uint64_t)slot->count;
+    lend(loader, slot, batch);
+    return SSLD_OK;
+}
+
 /* The batch is emptied first, so that its slot can be filled again, and stays empty on SSLD_END and on failure; only a
  * cancelled call leaves it as it is. */
 ssld_status ssld_loader_next(ssld_loader *loader, ssld_batch *batch)
@@ -452,20 +577,17 @@ ssld_status ssld_loader_next(ssld_loader *loader, ssld_batch *batch)
     if (status)
         return status;
     ssld_batch_empty(batch);
-    if (loader->delivered.number == loader->batches) {
-        loader->delivered = (struct position){ loader->delivered.epoch + 1, 0 };
-        return SSLD_END;
-    }
-    pthread_mutex_lock(&loader->lock);
-    status = wait_for(loader, &slot);
-    if (!status) {
-        loader->delivered.number++;
-        if (slot->fault.status)
-            status = fail_slot(loader, slot);
-        else
-            lend(loader, slot, batch);
-    }
-    pthread_mutex_unlock(&loader->lock);
+    do {
+        if (loader->delivered.number == loader->batches) {
+            loader->delivered = (struct position){ loader->delivered.epoch + 1, 0 };
+            return SSLD_END;
+        }
+        pthread_mutex_lock(&loader->lock);
+        status = wait_for(loader, &slot);
+        if (!status)
+            status = deliver(loader, slot, batch);
+        pthread_mutex_unlock(&loader->lock);
+    } while (status == SSLD_END);
     return status;
 }
 
@@ -500,5 +622,35 @@ void ssld_loader_shape(const ssld_loader *loader, int32_t shape[3])
 
 double ssld_loader_wait_seconds(const ssld_loader *loader)
 {
-    return loader->waited;
+    return loader->statistics.wait_seconds;
+}
+
+void ssld_loader_position(const ssld_loader *loader, uint64_t *epoch, uint64_t *batch_number)
+{
+    *epoch = loader->delivered.epoch;
+    *batch_number = loader->delivered.number;
+}
+
+ssld_status ssld_loader_get_statistics(ssld_loader *loader, ssld_loader_statistics *statistics)
+{
+    pthread_mutex_lock(&loader->lock);
+    ssld_loader_statistics own = loader->statistics;
+    pthread_mutex_unlock(&loader->lock);
+    ssld_cache_count(loader->cache, &own.cache_images, &own.cache_bytes);
+    return ssld_info_give(loader->context, "ssld_loader_get_statistics", statistics, &own, sizeof own);
+}
+
+uint64_t ssld_loader_bad_count(const ssld_loader *loader)
+{
+    return loader->bad.count;
+}
+
+ssld_status ssld_loader_bad(const ssld_loader *loader, uint64_t index, ssld_bad_image *image)
+{
+    if (index >= loader->bad.count)
+        return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT, "ssld_loader_bad: %llu; %llu images were left out",
+                         (unsigned long long)index, (unsigned long long)loader->bad.count);
+    const struct ssld_bad *bad = &loader->bad.items[index];
+    ssld_bad_image own = { .sample = bad->sample, .status = bad->status, .text = bad->text };
+    return ssld_info_give(loader->context, "ssld_loader_bad", image, &own, sizeof own);
 }

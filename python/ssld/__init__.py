@@ -39,7 +39,7 @@ from .errors import (BackendError, BusyError, CancelledError, CorruptError, Erro
                      InternalError, InvalidArgumentError, MismatchError, NoSpaceError, NotFiniteError, NotFoundError,
                      OutOfMemoryError, UnsupportedError)
 from .labels import Labels
-from .loader import Loader
+from .loader import BadImage, Loader, LoaderStatistics
 from .model import Layer, Model, ModelInfo, zoo
 from .profile import ProfileEntry
 from .store import Missing, Store, StoreInfo, StoreSizes, StoreStatistics, StoreWriter
@@ -51,8 +51,9 @@ from .views import ViewSpec, philox4x32
 globals().update(_interface.CONSTANTS)
 
 __all__ = [
-    "BackendError", "Batch", "BusyError", "CancelledError", "Context", "CorruptError", "Dataset", "Error", "Evaluation",
-    "FormatError", "InputOutputError", "InternalError", "InvalidArgumentError", "Labels", "Layer", "Loader", "MismatchError",
+    "BackendError", "BadImage", "Batch", "BusyError", "CancelledError", "Context", "CorruptError", "Dataset", "Error", "Evaluation",
+    "FormatError", "InputOutputError", "InternalError", "InvalidArgumentError", "Labels", "Layer", "Loader",
+    "LoaderStatistics", "MismatchError",
     "Missing", "Model", "ModelInfo", "NoSpaceError", "NotFiniteError", "NotFoundError", "OutOfMemoryError", "Parameter",
     "ProfileEntry", "Step", "Store", "StoreInfo", "StoreSizes", "StoreStatistics", "StoreWriter", "Student", "Teacher", "UnsupportedError", "Verdict", "ViewSpec",
     "__version__", "build_info", "isa", "philox4x32", "status_name", "version", "zoo",
