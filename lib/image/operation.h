@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* operation.h - what a view spec is made of: a table of operations with their arguments, and a parsed spec.
  *
- * A new operation is a row in operation.c with its shape rule and its function; parser, printer and renderer know none
- * by name. */
+ * A new operation is an `operation_kind` beside its functions, in the file of its subject, and a line in operation.c;
+ * parser, printer and renderer know none by name. Operations stand in a spec in the order of their stages. */
 #ifndef SSLD_LIB_IMAGE_OPERATION_H
 #define SSLD_LIB_IMAGE_OPERATION_H
 
@@ -10,18 +10,19 @@
 #include "image/image.h"
 #include "ssld/view.h"
 
-#define SSLD_MOST_ARGUMENTS 3
+#define SSLD_MOST_ARGUMENTS 8
 #define SSLD_MOST_OPERATIONS 64
 #define SSLD_MOST_SIDE 16384
 
 /* Forms of arguments, and what their values are. */
 enum argument_form {
-    ARGUMENT_SIZE,    /* S or HxW: values are height, width */
-    ARGUMENT_SIDE,    /* S or HxW, which mean different things: S has width 0 */
-    ARGUMENT_COUNT,   /* a whole number */
-    ARGUMENT_NUMBER,  /* a number */
-    ARGUMENT_RANGE,   /* low..high */
-    ARGUMENT_CHANNELS /* a number, or three with slashes between */
+    ARGUMENT_SIZE,     /* S or HxW: values are height, width */
+    ARGUMENT_SIDE,     /* S or HxW, which mean different things: S has width 0 */
+    ARGUMENT_COUNT,    /* a whole number */
+    ARGUMENT_NUMBER,   /* a number */
+    ARGUMENT_RANGE,    /* low..high */
+    ARGUMENT_CHANNELS, /* a number, or three with slashes between */
+    ARGUMENT_WORD      /* one of a list of words: its place in it */
 };
 
 struct argument_kind {
@@ -30,6 +31,7 @@ struct argument_kind {
     double             least; /* of each number */
     double             most;
     const char        *standard; /* its text if it is not given; NULL: it must be */
+    const char        *words;    /* of ARGUMENT_WORD: "torchvision|paddle" */
 };
 
 struct argument {
@@ -39,18 +41,28 @@ struct argument {
 
 struct operation;
 
+/* What an operation works on. A spec goes through the stages in this order, and has exactly one normalize. */
+enum operation_stage {
+    STAGE_BYTES,     /* 8-bit images: `apply` */
+    STAGE_NORMALIZE, /* from bytes to floats: the renderer itself, which may do the last flip or crop in the same pass */
+    STAGE_FLOATS     /* the view's floats, in place: `apply_floats` */
+};
+
 struct operation_kind {
     const char          *name;
     struct argument_kind arguments[SSLD_MOST_ARGUMENTS + 1];
     const char          *preset;           /* a word that may stand for all arguments, or NULL */
     const char          *preset_arguments; /* their text */
-    bool                 last;             /* nothing may follow it */
+    enum operation_stage stage;
     /* Channels, height, width of what it makes of an image of shape `in`; 0 for a side that is not known. */
     ssld_status (*shape)(const struct operation *operation, const int32_t in[3], int32_t out[3],
                          struct ssld_fault *fault);
-    /* Change the image to its result, of shape `out`; NULL if the renderer's last step does it. */
+    /* STAGE_BYTES: change the image to its result, of shape `out`. */
     ssld_status (*apply)(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
                          const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault);
+    /* STAGE_FLOATS: change planes of the given shape. It cannot fail: the view is in the caller's memory already. */
+    void (*apply_floats)(const struct operation *operation, struct ssld_stream *stream, const int32_t shape[3],
+                         float *view);
 };
 
 struct operation {
@@ -61,13 +73,28 @@ struct operation {
 struct ssld_view_spec {
     ssld_context    *context;
     int32_t          count;
-    struct operation operations[SSLD_MOST_OPERATIONS]; /* the last is normalize */
+    int32_t          normalize; /* its place: bytes before it, floats behind it */
+    struct operation operations[SSLD_MOST_OPERATIONS];
     float            levels[3][256];                   /* byte to float, for each channel */
     char            *text;
 };
 
-/* The table; behind its last row a name of NULL. */
-extern const struct operation_kind ssld_operation_kinds[];
+/* The table, ended by NULL. */
+extern const struct operation_kind *const ssld_operation_kinds[];
+
+/* geometry.c */
+extern const struct operation_kind ssld_operation_rrc, ssld_operation_resize, ssld_operation_center_crop,
+    ssld_operation_pad_crop, ssld_operation_flip;
+/* colour.c */
+extern const struct operation_kind ssld_operation_gray, ssld_operation_rgb, ssld_operation_normalize;
+
+/* Rows and rules that several operations share. */
+#define SIZE_ARGUMENT(form) { "size", form, 1, SSLD_MOST_SIDE, NULL, NULL }
+ssld_status ssld_same_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
+                            struct ssld_fault *fault);
+/* The first argument, a size. */
+ssld_status ssld_fixed_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
+                             struct ssld_fault *fault);
 
 /* Position and size of a random resized crop of an image; in operation.h for the tests of its statistics. */
 struct crop_box {
