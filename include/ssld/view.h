@@ -10,13 +10,14 @@
  *
  *   rrc(S)             random resized crop to S x S, torchvision's draw: area scale=0.08..1 of the image, aspect ratio
  *                      log-uniform in ratio=0.75..1.3333333333333333, 10 tries, then the largest centred crop within
- *                      the ratios; bilinear with antialiasing, as Pillow resizes the cropped image
+ *                      the ratios; bilinear with antialiasing, as Pillow resizes the cropped image; draw=paddle is
+ *                      RandCropImage's rule: aspect ratio uniform, area no larger than fits, sides cut to whole pixels
  *   resize(S)          the shorter side to S, the other in proportion (rounded down, as torchvision), bilinear;
- *                      resize(HxW) to exactly that
+ *                      resize(HxW) to exactly that; rule=paddle rounds the longer side to the nearest
  *   center_crop(S)     the centred S x S, an odd margin halved to the even side as torchvision does; S larger than the
- *                      image is an error
- *   pad_crop(S, P)     P black pixels on each side, then a random S x S crop
- *   flip(P)            left-right with probability P (default 0.5)
+ *                      image is an error; rule=paddle halves it down
+ *   pad_crop(S, P)     P black pixels (or fill=G, fill=R/G/B) on each side, then a random S x S crop
+ *   flip(P), vflip(P)  left-right, upside down with probability P (default 0.5)
  *   gray               ITU-R 601 luma as Pillow's "L": one channel
  *   rgb                one channel repeated to three
  *   normalize(M, D)    (x / 255 - mean) / standard deviation; one number each or three: normalize(0.286, 0.353),

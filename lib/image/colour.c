@@ -86,10 +86,8 @@ static ssld_status normalize_shape(const struct operation *operation, const int3
                                    struct ssld_fault *fault)
 {
     for (int a = 0; a < 2; a++)
-        if (operation->arguments[a].count == 3 && in[0] != 3)
-            return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT,
-                                  "normalize: %s has 3 numbers, but there is 1 channel; give one, or put rgb before it",
-                                  operation->kind->arguments[a].name);
+        if (ssld_check_channels(operation, a, in, fault))
+            return fault->status;
     memcpy(out, in, 3 * sizeof *out);
     return SSLD_OK;
 }

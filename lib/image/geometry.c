@@ -10,6 +10,15 @@
 
 #include "image/exact.h"
 
+/* Whose rounding or drawing: places in this list are values of the arguments `draw` and `rule`. */
+#define RULES "torchvision|paddle"
+enum { RULE_TORCHVISION, RULE_PADDLE };
+
+static bool is_paddle(const struct operation *operation, int argument)
+{
+    return operation->arguments[argument].values[0] == RULE_PADDLE;
+}
+
 /* To the operation's result by resampling; an image that has the size already stays as it is. */
 static ssld_status resize_to(ssld_context *context, const int32_t out[3], struct ssld_image *image,
                              struct ssld_fault *fault)
@@ -23,7 +32,7 @@ static ssld_status resize_to(ssld_context *context, const int32_t out[3], struct
     return SSLD_OK;
 }
 
-/* -- rrc(size, scale, ratio) -------------------------------------------------------------------------------------- */
+/* -- rrc(size, scale, ratio, draw) -------------------------------------------------------------------------------- */
 
 #define CROP_TRIES 10
 
@@ -51,7 +60,7 @@ static struct crop_box central_box(const double ratio[2], int32_t height, int32_
     return box;
 }
 
-/* Draws of a try: 1. the area's share, uniform in scale; 2. the logarithm of the aspect ratio, uniform; and of the try
+/* Draws of torchvision's rule, of a try: 1. the area's share, uniform in scale; 2. the logarithm of the aspect ratio, uniform; and of the try
  * that fits: 3. the top row; 4. the left column. Sides are rounded half to even, as Python's round(). */
 struct crop_box ssld_random_resized_box(const double scale[2], const double ratio[2], int32_t height, int32_t width,
                                         struct ssld_stream *stream)
@@ -72,11 +81,30 @@ struct crop_box ssld_random_resized_box(const double scale[2], const double rati
     return central_box(ratio, height, width);
 }
 
+/* PaddleClas's rule. Draws: 1. the aspect ratio, uniform (not its logarithm); 2. the area's share, uniform in the part of
+ * scale that this ratio leaves possible; 3. the left column; 4. the top row. Sides are cut to whole pixels, and every
+ * draw fits. */
+struct crop_box ssld_paddle_box(const double scale[2], const double ratio[2], int32_t height, int32_t width,
+                                struct ssld_stream *stream)
+{
+    double aspect = draw_between(stream, ratio[0], ratio[1]);
+    double bound = fmin((double)width / height / aspect, (double)height / width * aspect);
+    double area = (double)height * width * draw_between(stream, fmin(scale[0], bound), fmin(scale[1], bound));
+    double across = floor(sqrt(area * aspect)), down = floor(sqrt(area / aspect));
+    struct crop_box box = { .height = at_least_one(fmin(down, height)), .width = at_least_one(fmin(across, width)) };
+    box.left = (int32_t)ssld_stream_below(stream, (uint32_t)(width - box.width + 1));
+    box.top = (int32_t)ssld_stream_below(stream, (uint32_t)(height - box.height + 1));
+    return box;
+}
+
+static struct crop_box (*const box_rules[])(const double scale[2], const double ratio[2], int32_t height, int32_t width,
+                                            struct ssld_stream *stream) = { ssld_random_resized_box, ssld_paddle_box };
+
 static ssld_status rrc_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
                              const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
 {
-    struct crop_box box = ssld_random_resized_box(operation->arguments[1].values, operation->arguments[2].values,
-                                                  image->height, image->width, stream);
+    struct crop_box box = box_rules[(int)operation->arguments[3].values[0]](
+        operation->arguments[1].values, operation->arguments[2].values, image->height, image->width, stream);
     ssld_image_cut(image, box.top, box.left, box.height, box.width);
     return resize_to(context, out, image, fault);
 }
@@ -85,12 +113,21 @@ const struct operation_kind ssld_operation_rrc = {
     .name = "rrc",
     .arguments = { SIZE_ARGUMENT(ARGUMENT_SIZE),
                    { "scale", ARGUMENT_RANGE, 1e-6, 1, "0.08..1", NULL },
-                   { "ratio", ARGUMENT_RANGE, 0.01, 100, "0.75..1.3333333333333333", NULL } },
+                   { "ratio", ARGUMENT_RANGE, 0.01, 100, "0.75..1.3333333333333333", NULL },
+                   { "draw", ARGUMENT_WORD, 0, 0, "torchvision", RULES } },
     .shape = ssld_fixed_shape,
     .apply = rrc_apply,
 };
 
-/* -- resize(size) ------------------------------------------------------------------------------------------------- */
+/* -- resize(size, rule) ------------------------------------------------------------------------------------------- */
+
+/* torchvision: side * longer / shorter, cut. PaddleClas: longer * (side / shorter) in double, rounded half to even. */
+static int64_t longer_side(const struct operation *operation, int64_t side, int64_t longer, int64_t shorter)
+{
+    if (is_paddle(operation, 1))
+        return (int64_t)rint((double)longer * ((double)side / (double)shorter));
+    return side * longer / shorter;
+}
 
 static ssld_status resize_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
                                 struct ssld_fault *fault)
@@ -103,7 +140,7 @@ static ssld_status resize_shape(const struct operation *operation, const int32_t
     if (!in[1] || !in[2])
         return SSLD_OK;
     int64_t shorter = in[1] < in[2] ? in[1] : in[2], longer = in[1] < in[2] ? in[2] : in[1];
-    int64_t other = side * longer / shorter;
+    int64_t other = longer_side(operation, side, longer, shorter);
     if (other > SSLD_IMAGE_MOST_PIXELS)
         return ssld_fault_set(fault, SSLD_UNSUPPORTED, "resize: %d x %d with its shorter side made %lld has more than "
                               "2^28 pixels; crop it first", in[1], in[2], (long long)side);
@@ -122,12 +159,12 @@ static ssld_status resize_apply(const struct operation *operation, ssld_context 
 
 const struct operation_kind ssld_operation_resize = {
     .name = "resize",
-    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIDE) },
+    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIDE), { "rule", ARGUMENT_WORD, 0, 0, "torchvision", RULES } },
     .shape = resize_shape,
     .apply = resize_apply,
 };
 
-/* -- center_crop(size) -------------------------------------------------------------------------------------------- */
+/* -- center_crop(size, rule) -------------------------------------------------------------------------------------- */
 
 static ssld_status crop_shape(const struct operation *operation, const int32_t in[3], int32_t padding, int32_t out[3],
                               struct ssld_fault *fault)
@@ -147,32 +184,38 @@ static ssld_status center_crop_shape(const struct operation *operation, const in
     return crop_shape(operation, in, 0, out, fault);
 }
 
-/* Odd margins are halved to the even neighbour, as torchvision's int(round((height - crop) / 2)). */
+/* Half of a margin. torchvision: an odd one is halved to the even neighbour, int(round(margin / 2)); PaddleClas: down. */
+static int32_t half_margin(const struct operation *operation, int32_t margin)
+{
+    return is_paddle(operation, 1) ? margin / 2 : (int32_t)rint(margin / 2.0);
+}
+
 static ssld_status center_crop_apply(const struct operation *operation, ssld_context *context,
                                      struct ssld_stream *stream, const int32_t out[3], struct ssld_image *image,
                                      struct ssld_fault *fault)
 {
-    (void)operation;
     (void)context;
     (void)stream;
     (void)fault;
-    int32_t top = (int32_t)rint((image->height - out[1]) / 2.0), left = (int32_t)rint((image->width - out[2]) / 2.0);
-    ssld_image_cut(image, top, left, out[1], out[2]);
+    ssld_image_cut(image, half_margin(operation, image->height - out[1]), half_margin(operation, image->width - out[2]),
+                   out[1], out[2]);
     return SSLD_OK;
 }
 
 const struct operation_kind ssld_operation_center_crop = {
     .name = "center_crop",
-    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIZE) },
+    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIZE), { "rule", ARGUMENT_WORD, 0, 0, "torchvision", RULES } },
     .shape = center_crop_shape,
     .apply = center_crop_apply,
 };
 
-/* -- pad_crop(size, pad) ------------------------------------------------------------------------------------------ */
+/* -- pad_crop(size, pad, fill) ------------------------------------------------------------------------------------ */
 
 static ssld_status pad_crop_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
                                   struct ssld_fault *fault)
 {
+    if (ssld_check_channels(operation, 2, in, fault))
+        return fault->status;
     return crop_shape(operation, in, (int32_t)operation->arguments[1].values[0], out, fault);
 }
 
@@ -196,7 +239,7 @@ static ssld_status pad_crop_apply(const struct operation *operation, ssld_contex
     struct ssld_image made;
     if (ssld_image_make(context, image->channels, out[1], out[2], &made, fault))
         return fault->status;
-    memset(made.own, 0, (size_t)made.height * made.stride);
+    ssld_image_fill(&made, &operation->arguments[2]);
     int32_t from_y, to_y, from_x, to_x;
     int32_t rows = overlap(pad, image->height, top, out[1], &from_y, &to_y);
     int32_t columns = overlap(pad, image->width, left, out[2], &from_x, &to_x);
@@ -211,7 +254,8 @@ static ssld_status pad_crop_apply(const struct operation *operation, ssld_contex
 
 const struct operation_kind ssld_operation_pad_crop = {
     .name = "pad_crop",
-    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIZE), { "pad", ARGUMENT_COUNT, 0, SSLD_MOST_SIDE, NULL, NULL } },
+    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIZE), { "pad", ARGUMENT_COUNT, 0, SSLD_MOST_SIDE, NULL, NULL },
+                   { "fill", ARGUMENT_CHANNELS, 0, 255, "0", NULL } },
     .shape = pad_crop_shape,
     .apply = pad_crop_apply,
 };
@@ -244,4 +288,29 @@ const struct operation_kind ssld_operation_flip = {
     .arguments = { { "p", ARGUMENT_NUMBER, 0, 1, "0.5", NULL } },
     .shape = ssld_same_shape,
     .apply = flip_apply,
+};
+
+/* -- vflip(p) ----------------------------------------------------------------------------------------------------- */
+
+/* Draws: 1. flipped if below p. */
+static ssld_status vflip_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
+                               const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
+{
+    struct ssld_image made;
+    if (ssld_stream_uniform(stream) >= operation->arguments[0].values[0])
+        return SSLD_OK;
+    if (ssld_image_make(context, image->channels, out[1], out[2], &made, fault))
+        return fault->status;
+    for (int32_t y = 0; y < image->height; y++)
+        memcpy(made.own + (size_t)(image->height - 1 - y) * made.stride, image->pixels + (size_t)y * image->stride,
+               made.stride);
+    ssld_image_replace(context, image, &made);
+    return SSLD_OK;
+}
+
+const struct operation_kind ssld_operation_vflip = {
+    .name = "vflip",
+    .arguments = { { "p", ARGUMENT_NUMBER, 0, 1, "0.5", NULL } },
+    .shape = ssld_same_shape,
+    .apply = vflip_apply,
 };

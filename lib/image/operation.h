@@ -84,7 +84,7 @@ extern const struct operation_kind *const ssld_operation_kinds[];
 
 /* geometry.c */
 extern const struct operation_kind ssld_operation_rrc, ssld_operation_resize, ssld_operation_center_crop,
-    ssld_operation_pad_crop, ssld_operation_flip;
+    ssld_operation_pad_crop, ssld_operation_flip, ssld_operation_vflip;
 /* colour.c */
 extern const struct operation_kind ssld_operation_gray, ssld_operation_rgb, ssld_operation_normalize;
 
@@ -96,12 +96,22 @@ ssld_status ssld_same_shape(const struct operation *operation, const int32_t in[
 ssld_status ssld_fixed_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
                              struct ssld_fault *fault);
 
+/* An ARGUMENT_CHANNELS must be one number, or three where there are three channels: else the fault says so. */
+ssld_status ssld_check_channels(const struct operation *operation, int argument, const int32_t in[3],
+                                struct ssld_fault *fault);
+/* Its value for a channel. */
+double ssld_channel_value(const struct argument *argument, int32_t channel);
+/* The image's own pixels all of one colour, rounded to whole numbers. */
+void ssld_image_fill(struct ssld_image *image, const struct argument *colour);
+
 /* Position and size of a random resized crop of an image; in operation.h for the tests of its statistics. */
 struct crop_box {
     int32_t top, left, height, width;
 };
 struct crop_box ssld_random_resized_box(const double scale[2], const double ratio[2], int32_t height, int32_t width,
                                         struct ssld_stream *stream);
+struct crop_box ssld_paddle_box(const double scale[2], const double ratio[2], int32_t height, int32_t width,
+                                struct ssld_stream *stream);
 
 /* The shape after one operation: its rule, and the limit on pixels. */
 ssld_status ssld_operation_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],

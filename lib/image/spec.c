@@ -435,8 +435,7 @@ static void fill_levels(ssld_view_spec *spec)
     const struct argument *mean = &normalize->arguments[0], *std = &normalize->arguments[1];
     for (int c = 0; c < 3; c++)
         for (int x = 0; x < 256; x++)
-            spec->levels[c][x] = (float)((x / 255.0 - mean->values[mean->count == 3 ? c : 0]) /
-                                         std->values[std->count == 3 ? c : 0]);
+            spec->levels[c][x] = (float)((x / 255.0 - ssld_channel_value(mean, c)) / ssld_channel_value(std, c));
 }
 
 ssld_status ssld_view_spec_parse(ssld_context *context, const char *text, ssld_view_spec **spec)
