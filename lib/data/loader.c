@@ -128,38 +128,71 @@ static void take_position(ssld_loader *loader, struct slot *slot)
         loader->produced = (struct position){ position.epoch + 1, 0 };
 }
 
-static ssld_status render_one(ssld_loader *loader, struct slot *slot, int32_t i, struct read_buffer *buffer)
+/* What a thread works with. */
+struct worker {
+    struct read_buffer buffer;
+    float             *partner; /* a view, for specs that mix two */
+};
+
+/* A sample's own part of a view. */
+static ssld_status render_sample(const ssld_loader *loader, uint64_t sample, uint32_t view, struct worker *worker,
+                                 float *dst, struct ssld_fault *fault)
 {
     const ssld_dataset *dataset = loader->dataset;
-    uint64_t sample = slot->samples[i], seed = loader->options.view_seed;
-    float *dst = slot->pixels + (size_t)i * loader->view_floats;
+    uint64_t seed = loader->options.view_seed;
     struct sample_content content;
-    if (dataset->source->fetch(dataset, sample, buffer, &content, &slot->fault))
-        return slot->fault.status;
+    if (dataset->source->fetch(dataset, sample, &worker->buffer, &content, fault))
+        return fault->status;
     if (content.decoded)
-        return ssld_view_draw_pixels(loader->spec, content.bytes, dataset->image, seed, sample, slot->views[i], dst,
-                                     loader->view_floats, &slot->fault);
-    return ssld_view_draw(loader->spec, content.bytes, content.size, seed, sample, slot->views[i], dst,
-                          loader->view_floats, &slot->fault);
+        return ssld_view_draw_pixels(loader->spec, content.bytes, dataset->image, seed, sample, view, dst,
+                                     loader->view_floats, fault);
+    return ssld_view_draw(loader->spec, content.bytes, content.size, seed, sample, view, dst, loader->view_floats, fault);
+}
+
+/* A mixed view has no class of its own. */
+static ssld_status mix_in_partner(const ssld_loader *loader, struct slot *slot, int32_t i, struct worker *worker, float *dst)
+{
+    ssld_view_mix mix;
+    ssld_mix_draw(loader->spec, loader->options.view_seed, slot->samples[i], slot->views[i], loader->dataset->count,
+                  loader->shape, &mix);
+    if (mix.kind == SSLD_MIX_NONE)
+        return SSLD_OK;
+    slot->failed = mix.partner;
+    if (!worker->partner)
+        worker->partner = ssld_alloc(loader->context, loader->view_floats * sizeof *dst);
+    if (!worker->partner)
+        return ssld_fault_memory(&slot->fault, "the view of a partner", loader->view_floats * sizeof *dst);
+    if (render_sample(loader, mix.partner, slot->views[i], worker, worker->partner, &slot->fault))
+        return slot->fault.status;
+    ssld_view_mix_pixels(&mix, loader->shape, worker->partner, dst);
+    slot->labels[i] = -1;
+    return SSLD_OK;
+}
+
+static ssld_status render_one(const ssld_loader *loader, struct slot *slot, int32_t i, struct worker *worker)
+{
+    float *dst = slot->pixels + (size_t)i * loader->view_floats;
+    slot->failed = slot->samples[i];
+    if (render_sample(loader, slot->samples[i], slot->views[i], worker, dst, &slot->fault))
+        return slot->fault.status;
+    return loader->spec->mix < 0 ? SSLD_OK : mix_in_partner(loader, slot, i, worker, dst);
 }
 
 /* Without the lock. Stops at the first image that fails, and when nobody wants the batch any more. */
-static void fill_slot(ssld_loader *loader, struct slot *slot, struct read_buffer *buffer)
+static void fill_slot(ssld_loader *loader, struct slot *slot, struct worker *worker)
 {
     for (int32_t i = 0; i < slot->count; i++) {
         if (atomic_load(&loader->stop) || atomic_load(&loader->generation) != slot->generation)
             return;
-        if (render_one(loader, slot, i, buffer)) {
-            slot->failed = slot->samples[i];
+        if (render_one(loader, slot, i, worker))
             return;
-        }
     }
 }
 
 static void *produce(void *argument)
 {
     ssld_loader *loader = argument;
-    struct read_buffer buffer = { NULL, 0 };
+    struct worker worker = { { NULL, 0 }, NULL };
     pthread_mutex_lock(&loader->lock);
     for (;;) {
         struct slot *slot = NULL;
@@ -169,13 +202,14 @@ static void *produce(void *argument)
             break;
         take_position(loader, slot);
         pthread_mutex_unlock(&loader->lock);
-        fill_slot(loader, slot, &buffer);
+        fill_slot(loader, slot, &worker);
         pthread_mutex_lock(&loader->lock);
         slot->state = slot->generation == atomic_load(&loader->generation) ? SLOT_READY : SLOT_FREE;
         pthread_cond_signal(&loader->settled);
     }
     pthread_mutex_unlock(&loader->lock);
-    ssld_free(loader->context, buffer.bytes);
+    ssld_free(loader->context, worker.buffer.bytes);
+    ssld_free(loader->context, worker.partner);
     return NULL;
 }
 

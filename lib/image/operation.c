@@ -17,7 +17,16 @@ const struct operation_kind *const ssld_operation_kinds[] = {
     &ssld_operation_vflip,
     &ssld_operation_gray,
     &ssld_operation_rgb,
+    &ssld_operation_color_jitter,
+    &ssld_operation_randaugment,
+    &ssld_operation_autoaugment,
+    &ssld_operation_paddle_randaugment,
+    &ssld_operation_paddle_autoaugment,
     &ssld_operation_normalize,
+    &ssld_operation_erase,
+    &ssld_operation_mixup,
+    &ssld_operation_cutmix,
+    &ssld_operation_mixup_or_cutmix,
     NULL,
 };
 

@@ -45,7 +45,8 @@ struct operation;
 enum operation_stage {
     STAGE_BYTES,     /* 8-bit images: `apply` */
     STAGE_NORMALIZE, /* from bytes to floats: the renderer itself, which may do the last flip or crop in the same pass */
-    STAGE_FLOATS     /* the view's floats, in place: `apply_floats` */
+    STAGE_FLOATS,    /* the view's floats, in place: `apply_floats` */
+    STAGE_MIX        /* the floats of two samples' views: mix.c; at most one, the last */
 };
 
 struct operation_kind {
@@ -74,6 +75,7 @@ struct ssld_view_spec {
     ssld_context    *context;
     int32_t          count;
     int32_t          normalize; /* its place: bytes before it, floats behind it */
+    int32_t          mix;       /* the place of the operation of STAGE_MIX, -1: there is none */
     struct operation operations[SSLD_MOST_OPERATIONS];
     float            levels[3][256];                   /* byte to float, for each channel */
     char            *text;
@@ -87,6 +89,11 @@ extern const struct operation_kind ssld_operation_rrc, ssld_operation_resize, ss
     ssld_operation_pad_crop, ssld_operation_flip, ssld_operation_vflip;
 /* colour.c */
 extern const struct operation_kind ssld_operation_gray, ssld_operation_rgb, ssld_operation_normalize;
+
+/* augment.c, jitter.c, erase.c, mix.c */
+extern const struct operation_kind ssld_operation_randaugment, ssld_operation_autoaugment,
+    ssld_operation_paddle_randaugment, ssld_operation_paddle_autoaugment, ssld_operation_color_jitter,
+    ssld_operation_erase, ssld_operation_mixup, ssld_operation_cutmix, ssld_operation_mixup_or_cutmix;
 
 /* Rows and rules that several operations share. */
 #define SIZE_ARGUMENT(form) { "size", form, 1, SSLD_MOST_SIDE, NULL, NULL }
@@ -113,11 +120,19 @@ struct crop_box ssld_random_resized_box(const double scale[2], const double rati
 struct crop_box ssld_paddle_box(const double scale[2], const double ratio[2], int32_t height, int32_t width,
                                 struct ssld_stream *stream);
 
+/* Where `erase` erases, see erase.c. */
+struct crop_box ssld_erase_box(const struct operation *operation, int32_t height, int32_t width, struct ssld_stream *stream);
+/* ssld_view_partner() without its checks: samples and the shape must be positive. */
+void ssld_mix_draw(const ssld_view_spec *spec, uint64_t seed, uint64_t sample, uint32_t view, uint64_t samples,
+                   const int32_t shape[3], ssld_view_mix *mix);
+
 /* The shape after one operation: its rule, and the limit on pixels. */
 ssld_status ssld_operation_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
                                  struct ssld_fault *fault);
 
 /* -- Rendering, with the failure left to the caller; see ssld_view_render() --------------------------------------- */
+
+/* As ssld_view_render(): up to mixing, which needs two views. */
 
 ssld_status ssld_view_draw(const ssld_view_spec *spec, const void *bytes, size_t size, uint64_t seed, uint64_t sample,
                            uint32_t view, float *dst, size_t capacity, struct ssld_fault *fault);

@@ -19,11 +19,11 @@ static void write_floats(const ssld_view_spec *spec, const struct ssld_image *im
     }
 }
 
-/* The operations behind normalize. */
+/* The operations behind normalize, but for mixing. */
 static void apply_floats(const ssld_view_spec *spec, const int32_t shape[3], uint64_t seed, uint64_t sample,
                          uint32_t view, float *dst)
 {
-    for (int32_t i = spec->normalize + 1; i < spec->count; i++) {
+    for (int32_t i = spec->normalize + 1; i < (spec->mix < 0 ? spec->count : spec->mix); i++) {
         struct ssld_stream stream = ssld_stream_start(seed, sample, view, (uint16_t)i);
         spec->operations[i].kind->apply_floats(&spec->operations[i], &stream, shape, dst);
     }

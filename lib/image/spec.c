@@ -336,10 +336,14 @@ static ssld_status check_stage(const ssld_view_spec *spec, struct slice from)
     if (before && kind->stage == STAGE_NORMALIZE && spec->normalize >= 0)
         return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: '%.*s': there is a normalize before it already",
                          SLICE(from));
+    if (before && kind->stage == STAGE_MIX && before->stage == STAGE_MIX)
+        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
+                         "view spec: '%.*s' stands behind %s; a view is mixed once, mixup_or_cutmix chooses between the two",
+                         SLICE(from), before->name);
     if (before && kind->stage < before->stage)
         return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
-                         "view spec: '%.*s' stands behind %s, which works on floats; put %s before normalize", SLICE(from),
-                         before->name, kind->name);
+                         "view spec: '%.*s' stands behind %s, which works on %s; put it before that", SLICE(from),
+                         before->name, before->stage == STAGE_MIX ? "mixed views" : "floats");
     return SSLD_OK;
 }
 
@@ -354,7 +358,7 @@ static ssld_status add_normalize(ssld_view_spec *spec)
 static ssld_status read_spec(ssld_view_spec *spec, const char *text)
 {
     struct slice rest = trimmed((struct slice){ text, strlen(text) });
-    spec->normalize = -1;
+    spec->normalize = spec->mix = -1;
     if (!rest.length)
         return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
                          "view spec: it is empty; 'normalize(0, 1)' is pixels as x / 255");
@@ -379,6 +383,8 @@ static ssld_status read_spec(ssld_view_spec *spec, const char *text)
             return SSLD_INVALID_ARGUMENT;
         if (operation->kind->stage == STAGE_NORMALIZE)
             spec->normalize = spec->count - 1;
+        if (operation->kind->stage == STAGE_MIX)
+            spec->mix = spec->count - 1;
     }
     return spec->normalize < 0 ? add_normalize(spec) : SSLD_OK;
 }

@@ -168,7 +168,7 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { "normalize(0.5, 0)", "'0' is not a possible std" },
         { "normalize(0.1/0.2, 1)", "'0.1/0.2' is not a possible mean; expected a number, or three as" },
         { "normalize(0.1/0.2/0.3/0.4, 1)", "'0.1/0.2/0.3/0.4'" },
-        { "normalize(0, 1) flip", "'flip' stands behind normalize, which works on floats; put flip before normalize" },
+        { "normalize(0, 1) flip", "'flip' stands behind normalize, which works on floats; put it before that" },
         { "normalize(0, 1) normalize(0, 1)", "'normalize(0, 1)': there is a normalize before it already" },
         { "normalize(cifar)", "'cifar' is not a possible mean" },
         { "flip) rrc(20)", "unknown operation 'flip)'" },
