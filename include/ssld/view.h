@@ -10,13 +10,14 @@
  *
  *   rrc(S)             random resized crop to S x S, torchvision's draw: area scale=0.08..1 of the image, aspect ratio
  *                      log-uniform in ratio=0.75..1.3333333333333333, 10 tries, then the largest centred crop within
- *                      the ratios; bilinear with antialiasing, as Pillow resizes the cropped image
+ *                      the ratios; bilinear with antialiasing, as Pillow resizes the cropped image; draw=paddle is
+ *                      RandCropImage's rule: aspect ratio uniform, area no larger than fits, sides cut to whole pixels
  *   resize(S)          the shorter side to S, the other in proportion (rounded down, as torchvision), bilinear;
- *                      resize(HxW) to exactly that
+ *                      resize(HxW) to exactly that; rule=paddle rounds the longer side to the nearest
  *   center_crop(S)     the centred S x S, an odd margin halved to the even side as torchvision does; S larger than the
- *                      image is an error
- *   pad_crop(S, P)     P black pixels on each side, then a random S x S crop
- *   flip(P)            left-right with probability P (default 0.5)
+ *                      image is an error; rule=paddle halves it down
+ *   pad_crop(S, P)     P black pixels (or fill=G, fill=R/G/B) on each side, then a random S x S crop
+ *   flip(P), vflip(P)  left-right, upside down with probability P (default 0.5)
  *   gray               ITU-R 601 luma as Pillow's "L": one channel
  *   rgb                one channel repeated to three
  *   normalize(M, D)    (x / 255 - mean) / standard deviation; one number each or three: normalize(0.286, 0.353),
@@ -49,7 +50,7 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_view_spec_parse(ssld_context *context, 
 SSLD_API const char *ssld_view_spec_text(const ssld_view_spec *spec);
 
 /**
- * What the last operation computes from a byte of channel c: (byte / 255 - means[c]) / deviations[c]. With it pixels can be
+ * What normalize computes from a byte of channel c: (byte / 255 - means[c]) / deviations[c]. With it pixels can be
  * shown: byte = 255 * (pixel * deviations[c] + means[c]), rounded and kept within 0 to 255.
  *
  * @param means, deviations  receive 3 numbers each; those of the only channel three times where there is one
@@ -93,6 +94,50 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_view_render(const ssld_view_spec *spec,
 SSLD_API SSLD_NODISCARD ssld_status ssld_view_render_pixels(const ssld_view_spec *spec, const uint8_t *pixels,
                                                             const int32_t image[3], uint64_t seed, uint64_t sample,
                                                             uint32_t view, float *dst, size_t capacity);
+
+/* -- Mixing: mixup and cutmix ------------------------------------------------------------------------------------- */
+
+/** 1 if the spec ends in mixup, cutmix or mixup_or_cutmix. A view is then made of two renderings: ssld_view_render() gives
+ *  each sample's own, ssld_view_partner() says whose they are, ssld_view_mix_pixels() puts them together. A loader does all
+ *  of it. Since 0.1. */
+SSLD_API int32_t ssld_view_spec_mixes(const ssld_view_spec *spec);
+
+#define SSLD_MIX_NONE 0  /**< the view is the sample's own */
+#define SSLD_MIX_BLEND 1 /**< mixup: share x own + (1 - share) x partner */
+#define SSLD_MIX_BOX 2   /**< cutmix: the partner's pixels in a box */
+
+/** How a view is mixed. Filled by ssld_view_partner(). */
+typedef struct ssld_view_mix {
+    size_t   struct_size; /**< set by the caller to sizeof(ssld_view_mix); no more than this is written */
+    uint64_t partner;     /**< the other sample; it may be the sample itself */
+    double   share;       /**< of the sample's own pixels, 0 to 1 */
+    int32_t  kind;        /**< SSLD_MIX_x */
+    int32_t  top;         /**< the box of SSLD_MIX_BOX, in pixels of the view */
+    int32_t  left;
+    int32_t  height;
+    int32_t  width;
+    int32_t  padding;     /**< 0 */
+} ssld_view_mix;
+
+/**
+ * Which sample a view is mixed with, and how: a pure function of the spec, seed, sample, view, the data set's count and the
+ * view's shape. The partner is uniform among all samples; its part is rendered with the same spec, seed and view number
+ * under its own sample id, up to the mixing. A mixed view has no class of its own: loaders give it the hard label -1.
+ *
+ * @param samples   the data set's count; a store is bound to it by the data set's fingerprint
+ * @param shape     channels, height, width of the view
+ *
+ * @return SSLD_OK; SSLD_INVALID_ARGUMENT for a sample that is not below `samples` or an empty shape.
+ *
+ * Thread-safety: any number of threads. Since 0.1.
+ */
+SSLD_API SSLD_NODISCARD ssld_status ssld_view_partner(const ssld_view_spec *spec, uint64_t seed, uint64_t sample,
+                                                      uint32_t view, uint64_t samples, const int32_t shape[3],
+                                                      ssld_view_mix *mix);
+
+/** Mix the partner's rendering into the sample's own, in place; both have `shape`. A box that does not lie within it changes
+ *  nothing. Thread-safety: any number of threads. Since 0.1. */
+SSLD_API void ssld_view_mix_pixels(const ssld_view_mix *mix, const int32_t shape[3], const float *partner, float *view);
 
 /** NULL is ignored. Since 0.1. */
 SSLD_API void ssld_view_spec_destroy(ssld_view_spec *spec);

@@ -59,6 +59,7 @@ struct slot {
 /* What a prefetch thread has of its own. */
 struct worker {
     struct read_buffer buffer;
+    float             *partner;       /* a view, for specs that mix two */
     uint64_t           bytes;         /* of files, read since they were last added up */
     uint64_t           hits;          /* samples from the cache */
     double             read, render;  /* seconds, the second of the CPU */
@@ -162,7 +163,7 @@ static double seconds_of(clockid_t clock)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Draw a view of a sample, from the cache or the data set. */
+/* Draw a sample's own part of a view, from the cache or the data set. */
 static ssld_status draw_sample(ssld_loader *loader, uint64_t sample, uint32_t view, float *dst, struct worker *worker,
                                struct ssld_fault *fault)
 {
@@ -188,11 +189,35 @@ static ssld_status draw_sample(ssld_loader *loader, uint64_t sample, uint32_t vi
     return status;
 }
 
-/* The slot's i-th sample, as the row-th of its batch. */
+/* A mixed view has no class of its own. */
+static ssld_status mix_in_partner(ssld_loader *loader, struct slot *slot, int32_t i, struct worker *worker, float *dst)
+{
+    ssld_view_mix mix;
+    ssld_mix_draw(loader->spec, loader->options.view_seed, slot->samples[i], slot->views[i], loader->dataset->count,
+                  loader->shape, &mix);
+    if (mix.kind == SSLD_MIX_NONE)
+        return SSLD_OK;
+    slot->failed = mix.partner;
+    if (!worker->partner)
+        worker->partner = ssld_alloc(loader->context, loader->view_floats * sizeof *dst);
+    if (!worker->partner)
+        return ssld_fault_memory(&slot->fault, "the view of a partner", loader->view_floats * sizeof *dst);
+    if (draw_sample(loader, mix.partner, slot->views[i], worker->partner, worker, &slot->fault))
+        return slot->fault.status;
+    ssld_view_mix_pixels(&mix, loader->shape, worker->partner, dst);
+    slot->labels[i] = -1;
+    return SSLD_OK;
+}
+
+/* The slot's i-th sample, as the row-th of its batch. On failure slot->failed is the image that is bad: the sample's own, or
+ * that of the one it is mixed with. */
 static ssld_status render_one(ssld_loader *loader, struct slot *slot, int32_t i, int32_t row, struct worker *worker)
 {
-    return draw_sample(loader, slot->samples[i], slot->views[i], slot->pixels + (size_t)row * loader->view_floats, worker,
-                       &slot->fault);
+    float *dst = slot->pixels + (size_t)row * loader->view_floats;
+    slot->failed = slot->samples[i];
+    if (draw_sample(loader, slot->samples[i], slot->views[i], dst, worker, &slot->fault))
+        return slot->fault.status;
+    return loader->spec->mix < 0 ? SSLD_OK : mix_in_partner(loader, slot, i, worker, dst);
 }
 
 /* Note an image that is left out. False: it is not to be, and ends the batch. */
@@ -215,13 +240,11 @@ static void fill_slot(ssld_loader *loader, struct slot *slot, struct worker *wor
     for (int32_t i = 0; i < slot->count; i++) {
         if (atomic_load(&loader->stop) || atomic_load(&loader->generation) != slot->generation)
             return;
-        uint64_t sample = slot->samples[i];
         if (!render_one(loader, slot, i, rows, worker)) {
-            slot->samples[rows] = sample;
+            slot->samples[rows] = slot->samples[i];
             slot->views[rows] = slot->views[i];
             slot->labels[rows++] = slot->labels[i];
-        } else if (!skip(loader, slot, sample)) {
-            slot->failed = sample;
+        } else if (!skip(loader, slot, slot->failed)) {
             return;
         }
     }
@@ -267,6 +290,7 @@ static void *produce(void *argument)
     }
     pthread_mutex_unlock(&loader->lock);
     ssld_free(loader->context, worker.buffer.bytes);
+    ssld_free(loader->context, worker.partner);
     return NULL;
 }
 

@@ -19,12 +19,22 @@ static void write_floats(const ssld_view_spec *spec, const struct ssld_image *im
     }
 }
 
+/* The operations behind normalize, but for mixing. */
+static void apply_floats(const ssld_view_spec *spec, const int32_t shape[3], uint64_t seed, uint64_t sample,
+                         uint32_t view, float *dst)
+{
+    for (int32_t i = spec->normalize + 1; i < (spec->mix < 0 ? spec->count : spec->mix); i++) {
+        struct ssld_stream stream = ssld_stream_start(seed, sample, view, (uint16_t)i);
+        spec->operations[i].kind->apply_floats(&spec->operations[i], &stream, shape, dst);
+    }
+}
+
 /* Frees the image. Nothing is written to dst unless all of it is. */
 static ssld_status draw(const ssld_view_spec *spec, struct ssld_image *image, uint64_t seed, uint64_t sample,
                         uint32_t view, float *dst, size_t capacity, struct ssld_fault *fault)
 {
     ssld_status status = SSLD_OK;
-    for (int32_t i = 0; i < spec->count && !status; i++) {
+    for (int32_t i = 0; i <= spec->normalize && !status; i++) {
         const struct operation *operation = &spec->operations[i];
         int32_t in[3] = { image->channels, image->height, image->width }, out[3];
         struct ssld_stream stream = ssld_stream_start(seed, sample, view, (uint16_t)i);
@@ -36,8 +46,11 @@ static ssld_status draw(const ssld_view_spec *spec, struct ssld_image *image, ui
     if (!status && floats > capacity)
         status = ssld_fault_set(fault, SSLD_INVALID_ARGUMENT, "the view has %zu floats, there is room for %zu", floats,
                                 capacity);
-    if (!status)
+    if (!status) {
+        int32_t shape[3] = { image->channels, image->height, image->width };
         write_floats(spec, image, dst);
+        apply_floats(spec, shape, seed, sample, view, dst);
+    }
     ssld_image_free(spec->context, image);
     return status;
 }

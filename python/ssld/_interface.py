@@ -21,7 +21,7 @@ CONSTANTS = {
     "VERDICT_GOOD": 0, "VERDICT_DOUBTFUL": 1, "VERDICT_BAD": 2,
     "FINDING_NOT_FINITE": 1, "FINDING_UNIFORM": 2, "FINDING_CONSTANT": 4, "FINDING_CERTAIN": 8, "FINDING_TOP1": 16,
     "FINDING_PIXELS": 32, "FINDING_PLAIN_PIXELS": 64,
-    "ORDER_DATASET": 0, "ORDER_SHUFFLED": 1,
+    "ORDER_DATASET": 0, "ORDER_SHUFFLED": 1, "MIX_NONE": 0, "MIX_BLEND": 1, "MIX_BOX": 2,
     "LAST_KEEP": 0, "LAST_DROP": 1,
     "MANIFEST_KEEP": 0, "MANIFEST_CHECK": 1, "MANIFEST_NONE": 2,
     "BAD_STOP": 0, "BAD_SKIP": 1,
@@ -141,6 +141,11 @@ class LoaderStatistics(Structure):
 class BadImage(Structure):
     _fields_ = [("struct_size", c_size_t), ("sample", c_uint64), ("status", c_int32), ("padding", c_int32),
                 ("text", c_char_p)]
+
+
+class ViewMix(Structure):
+    _fields_ = [("struct_size", c_size_t), ("partner", c_uint64), ("share", c_double), ("kind", c_int32), ("top", c_int32),
+                ("left", c_int32), ("height", c_int32), ("width", c_int32), ("padding", c_int32)]
 
 
 class StoreWriterOptions(Structure):
@@ -304,6 +309,9 @@ FUNCTIONS = {
     "ssld_view_spec_shape": (status, [handle, address, address]),
     "ssld_view_render": (status, [handle, address, c_size_t, c_uint64, c_uint64, c_uint32, address, c_size_t]),
     "ssld_view_render_pixels": (status, [handle, address, address, c_uint64, c_uint64, c_uint32, address, c_size_t]),
+    "ssld_view_spec_mixes": (c_int32, [handle]),
+    "ssld_view_partner": (status, [handle, c_uint64, c_uint64, c_uint32, c_uint64, address, POINTER(ViewMix)]),
+    "ssld_view_mix_pixels": (None, [POINTER(ViewMix), address, address, address]),
     "ssld_view_spec_destroy": (None, [handle]),
     "ssld_philox4x32": (None, [address, address, address]),
     # loader.h

@@ -6,6 +6,7 @@ import ctypes
 import numpy
 
 from ._arrays import address, borrow, content, encode, numbers, receiver, shape_of_image
+from ._interface import ViewMix
 from ._library import library
 from ._object import Object, check, create, integer
 from .context import Context
@@ -14,7 +15,7 @@ from .context import Context
 class ViewSpec(Object):
     """ViewSpec(context, "rrc(224) flip(0.5) normalize(imagenet)"): operations from left to right.
 
-    rrc(S), resize(S), center_crop(S), pad_crop(S, P), flip(P), gray, rgb, normalize(MEAN, DEVIATION); sizes are S or HxW.
+    rrc(S), resize(S), center_crop(S), pad_crop(S, P), flip(P), randaugment(M), erase(P), mixup(ALPHA) and more: docs/views.md.
     A view is a pure function of (image, spec, seed, sample, view number): the same bits on every machine.
     """
 
@@ -64,6 +65,29 @@ class ViewSpec(Object):
         out = receiver("out", out, self.shape(image))
         check(self.context, library.ssld_view_render_pixels(self.pointer, address(pixels), shape_of_image(image),
                                                             *_place(seed, sample, view), address(out), out.size))
+        return out
+
+    @property
+    def mixes(self):
+        """Whether a view is mixed with another sample's: the spec ends in mixup, cutmix or mixup_or_cutmix. render() then
+        gives a sample's own part."""
+        return bool(library.ssld_view_spec_mixes(self.pointer))
+
+    def partner(self, seed, sample, view, samples, shape):
+        """How a view of a data set of `samples` samples is mixed: partner, share, kind (MIX_x), top, left, height, width."""
+        mix = ViewMix(struct_size=ctypes.sizeof(ViewMix))
+        check(self.context, library.ssld_view_partner(self.pointer, *_place(seed, sample, view),
+                                                      integer("samples", samples, ctypes.c_uint64), shape_of_image(shape),
+                                                      ctypes.byref(mix)))
+        return mix
+
+    def mix_pixels(self, mix, partner, out):
+        """Mix the partner's rendering into the sample's own, a float32 array (C, H, W), in place."""
+        borrow("partner", partner, numpy.float32, "(C, H, W)")
+        borrow("out", out, numpy.float32, "(C, H, W)", writable=True)
+        if partner.shape != out.shape:
+            raise ValueError(f"partner has shape {partner.shape}, out {out.shape}")
+        library.ssld_view_mix_pixels(ctypes.byref(mix), shape_of_image(out.shape), address(partner), address(out))
         return out
 
 

@@ -92,16 +92,16 @@ static const struct {
     const char *text, *canonical;
 } texts[] = {
     { "rrc(224) flip(0.5) normalize(imagenet)",
-      "rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333) flip(p=0.5) "
+      "rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision) flip(p=0.5) "
       "normalize(mean=0.485/0.456/0.406, std=0.229/0.224/0.225)" },
     { "\t rrc( 20x30 ,ratio = 0.5..2 )\n flip",
-      "rrc(size=20x30, scale=0.08..1, ratio=0.5..2) flip(p=0.5) normalize(mean=0, std=1)" },
-    { "rrc(28x28, 0.5..0.5)", "rrc(size=28, scale=0.5..0.5, ratio=0.75..1.3333333333333333) normalize(mean=0, std=1)" },
-    { "resize(256) center_crop(224)", "resize(size=256) center_crop(size=224) normalize(mean=0, std=1)" },
-    { "resize(256x256)", "resize(size=256x256) normalize(mean=0, std=1)" },
-    { "pad_crop(28, 2) normalize(0.286, 0.353)", "pad_crop(size=28, pad=2) normalize(mean=0.286, std=0.353)" },
+      "rrc(size=20x30, scale=0.08..1, ratio=0.5..2, draw=torchvision) flip(p=0.5) normalize(mean=0, std=1)" },
+    { "rrc(28x28, 0.5..0.5)", "rrc(size=28, scale=0.5..0.5, ratio=0.75..1.3333333333333333, draw=torchvision) normalize(mean=0, std=1)" },
+    { "resize(256) center_crop(224)", "resize(size=256, rule=torchvision) center_crop(size=224, rule=torchvision) normalize(mean=0, std=1)" },
+    { "resize(256x256)", "resize(size=256x256, rule=torchvision) normalize(mean=0, std=1)" },
+    { "pad_crop(28, 2) normalize(0.286, 0.353)", "pad_crop(size=28, pad=2, fill=0) normalize(mean=0.286, std=0.353)" },
     { "pad_crop(pad=4, size=32) gray() rgb normalize(std=1, mean=-0/0/0)",
-      "pad_crop(size=32, pad=4) gray rgb normalize(mean=0/0/0, std=1)" },
+      "pad_crop(size=32, pad=4, fill=0) gray rgb normalize(mean=0/0/0, std=1)" },
     { "normalize(0.5/0.5/0.5,0.25)", "normalize(mean=0.5/0.5/0.5, std=0.25)" },
 };
 
@@ -133,7 +133,7 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { " \n", "it is empty" },
         { "crop(224)", "unknown operation 'crop'; there are rrc, resize, center_crop" },
         { "RRC(224)", "unknown operation 'RRC'" },
-        { "rrc", "rrc: no size; expected rrc(size, scale=0.08..1, ratio=0.75..1.3333333333333333)" },
+        { "rrc", "rrc: no size; expected rrc(size, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision)" },
         { "rrc()", "rrc: no size" },
         { "rrc(224", "'rrc(224' has no ')'" },
         { "rrc(224)flip", "'flip' follows rrc without a space" },
@@ -153,9 +153,11 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { "rrc(224, area=0.5..1)", "unknown argument 'area'; expected rrc(size" },
         { "rrc(224, scale=0.5..1, 0.5..2)", "'0.5..2' has no name but stands behind one that has" },
         { "rrc(224, size=20)", "size is given twice" },
-        { "rrc(224, 0.5..1, 0.5..2, 7)", "'7' is one argument too many" },
+        { "rrc(224, 0.5..1, 0.5..2, paddle, 7)", "'7' is one argument too many" },
+        { "rrc(224, draw=paddles)", "rrc: 'paddles' is not a possible draw; expected one of torchvision|paddle" },
+        { "rrc(224, draw=)", "'' is not a possible draw" },
         { "rrc(224,)", "'' is not a possible scale" },
-        { "pad_crop(28)", "pad_crop: no pad; expected pad_crop(size, pad)" },
+        { "pad_crop(28)", "pad_crop: no pad; expected pad_crop(size, pad, fill=0)" },
         { "pad_crop(28, 2.5)", "'2.5' is not a possible pad; expected a whole number" },
         { "flip(1.5)", "'1.5' is not a possible p; expected a number from 0 to 1" },
         { "flip(nan)", "'nan'" },
@@ -166,7 +168,8 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { "normalize(0.5, 0)", "'0' is not a possible std" },
         { "normalize(0.1/0.2, 1)", "'0.1/0.2' is not a possible mean; expected a number, or three as" },
         { "normalize(0.1/0.2/0.3/0.4, 1)", "'0.1/0.2/0.3/0.4'" },
-        { "normalize(0, 1) flip", "'flip' stands behind normalize, which must be last" },
+        { "normalize(0, 1) flip", "'flip' stands behind normalize, which works on floats; put it before that" },
+        { "normalize(0, 1) normalize(0, 1)", "'normalize(0, 1)': there is a normalize before it already" },
         { "normalize(cifar)", "'cifar' is not a possible mean" },
         { "flip) rrc(20)", "unknown operation 'flip)'" },
     };
