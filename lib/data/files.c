@@ -10,9 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* An image file beyond this is a mistake, or meant to exhaust memory. */
-#define MOST_FILE_BYTES ((uint64_t)1 << 30)
-
 /* -- Names -------------------------------------------------------------------------------------------------------- */
 
 bool ssld_files_path(const char *root, const char *name, size_t length, char path[SSLD_MOST_PATH])
@@ -53,8 +50,9 @@ ssld_status ssld_fault_errno(struct ssld_fault *fault, const char *verb)
 ssld_status ssld_read_part(ssld_context *context, int descriptor, uint64_t offset, uint64_t size,
                            struct read_buffer *buffer, struct ssld_fault *fault)
 {
-    if (size > MOST_FILE_BYTES)
-        return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%llu bytes; an image file may have 2^30", (unsigned long long)size);
+    if (size > (uint64_t)ssld_context_image_bytes(context))
+        return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%llu bytes; the context's image_bytes_limit is %lld",
+                              (unsigned long long)size, (long long)ssld_context_image_bytes(context));
     if (size > buffer->capacity || !buffer->bytes) {
         size_t capacity = (size_t)(size + size / 2);
         ssld_free(context, buffer->bytes);
