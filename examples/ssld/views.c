@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "class_names.h"
+#include "data.h"
 #include "png.h"
 #include "sheet.h"
 #include "store_output.h"
@@ -17,6 +18,7 @@
 struct views_values {
     const char  *data, *views, *out, *samples, *view_numbers, *seed, *names;
     struct texts labels;
+    struct data_values how;
     int32_t      count, view_count, top, scale;
 };
 
@@ -37,6 +39,7 @@ struct viewing {
     ssld_loader               *loader;
     ssld_batch                *batch;
     ssld_labels               *labels;
+    int32_t                    mixes; /* lines that say what a view is mixed with: 0 or 1 */
     struct sheet               sheet;
 };
 
@@ -126,8 +129,8 @@ static ssld_status open_with_store(struct viewing *v)
         return status;
     if (!values->seed)
         v->seed = v->info.view_seed;
-    if ((status = source_open(v->program, values->data, values->views ? values->views : ssld_store_view_spec(v->store),
-                              v->info.samples, 0, &v->source)))
+    if ((status = data_open(v->program, values->data, values->views ? values->views : ssld_store_view_spec(v->store),
+                            v->info.samples, 0, &values->how, &v->source)))
         return status;
     ssld_store_close(v->store);
     v->store = NULL;
@@ -161,7 +164,7 @@ static int open_all(struct viewing *v)
     const struct views_values *values = v->values;
     ssld_status status = values->labels.count
                              ? open_with_store(v)
-                             : source_open(v->program, values->data, values->views, 0, 0, &v->source);
+                             : data_open(v->program, values->data, values->views, 0, 0, &values->how, &v->source);
     if (status)
         return program_fail(v->program, status);
     if (!choose_samples(v) || !choose_views(v))
@@ -178,10 +181,12 @@ static bool make_sheet(struct viewing *v)
 {
     char images[512], views[4096], answers[512];
     const char *headings[] = { images, views, answers, NULL };
+    v->mixes = ssld_view_spec_mixes(v->source.spec);
     struct sheet_plan plan = { .rows = v->samples.count, .columns = v->views.count, .scale = v->values->scale,
                                .answers = v->store ? v->values->top : 0, .headings = headings };
     if (v->store && plan.answers > v->info.classes)
         plan.answers = v->info.classes;
+    plan.answers += v->mixes;
     memcpy(plan.shape, v->source.shape, sizeof plan.shape);
     snprintf(images, sizeof images, "images  %s", v->values->data);
     snprintf(views, sizeof views, "views   %s, seed %" PRIu64, ssld_view_spec_text(v->source.spec), v->seed);
@@ -229,6 +234,21 @@ static int32_t next_best(const float *probabilities, int32_t classes, const int3
     return best;
 }
 
+/* "70% + 30% of sample 12" */
+static ssld_status draw_mix(struct viewing *v, int32_t row, int32_t column)
+{
+    char text[96];
+    ssld_view_mix mix = { .struct_size = sizeof mix };
+    ssld_status status = ssld_view_partner(v->source.spec, v->seed, v->samples.numbers[row], (uint32_t)v->views.numbers[column],
+                                           ssld_dataset_count(v->source.dataset), v->source.shape, &mix);
+    if (!status && mix.kind != SSLD_MIX_NONE) {
+        snprintf(text, sizeof text, "%.0f%% %s %.0f%% of sample %" PRIu64, 100 * mix.share,
+                 mix.kind == SSLD_MIX_BOX ? "with a box," : "+", 100 * (1 - mix.share), mix.partner);
+        sheet_answer(&v->sheet, row, column, 0, 0, false, text);
+    }
+    return status;
+}
+
 static ssld_status draw_answers(struct viewing *v, int32_t row, int32_t column)
 {
     uint64_t sample = v->samples.numbers[row];
@@ -238,11 +258,11 @@ static ssld_status draw_answers(struct viewing *v, int32_t row, int32_t column)
     if (status)
         return status;
     if (outcome != SSLD_ROW_STORED) {
-        sheet_answer(&v->sheet, row, column, 0, 0, false, outcome == SSLD_ROW_MISSING ? "not labelled" : "damaged");
+        sheet_answer(&v->sheet, row, column, v->mixes, 0, false, outcome == SSLD_ROW_MISSING ? "not labelled" : "damaged");
         return SSLD_OK;
     }
     const float *probabilities = ssld_labels_probabilities(v->labels);
-    for (int32_t i = 0; i < v->sheet.answers; i++) {
+    for (int32_t i = 0; i < v->sheet.answers - v->mixes; i++) {
         char text[300];
         int32_t class = shown[i] = next_best(probabilities, v->info.classes, shown, i);
         const char *name = class_name(&v->names, class);
@@ -251,7 +271,7 @@ static ssld_status draw_answers(struct viewing *v, int32_t row, int32_t column)
             snprintf(text + length, sizeof text - (size_t)length, "%s", name);
         else
             snprintf(text + length, sizeof text - (size_t)length, "class %" PRId32, class);
-        sheet_answer(&v->sheet, row, column, i, probabilities[class], class == label, text);
+        sheet_answer(&v->sheet, row, column, v->mixes + i, probabilities[class], class == label, text);
     }
     return SSLD_OK;
 }
@@ -268,7 +288,9 @@ static ssld_status draw_row(struct viewing *v, int32_t row)
             (status = ssld_loader_next(v->loader, v->batch)))
             break;
         sheet_view(&v->sheet, row, i, ssld_batch_pixels(v->batch), means, deviations);
-        if (v->store && v->sheet.answers)
+        if (v->mixes)
+            status = draw_mix(v, row, i);
+        if (!status && v->store && v->values->top)
             status = draw_answers(v, row, i);
     }
     return status;
@@ -337,7 +359,8 @@ static int run(struct program *program, const void *values)
 
 static const struct option options[] = {
     { "data", "D", OPTION_TEXT, AT(data), .required = true,
-      .help = "images: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]" },
+      .help = "images: " DATA_FORMS },
+    DATA_OPTIONS(struct views_values, how),
     { "views", "SPEC", OPTION_TEXT, AT(views),
       .help = "how images are augmented, for example \"rrc(224) flip(0.5) normalize(imagenet)\"; without it as --labels says" },
     { "out", "FILE.png", OPTION_TEXT, AT(out), .required = true, .help = "the picture; replaced if it exists" },

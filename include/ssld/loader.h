@@ -68,6 +68,9 @@ typedef struct ssld_loader_options {
     int32_t  priority;     /**< SSLD_PRIORITY_x: of the prefetch threads */
     int32_t  rank;         /**< which part of every epoch is this loader's, 0 to ranks - 1 */
     int32_t  ranks;        /**< parts of every epoch (default 0: 1) */
+    int32_t  profile;      /**< 1: measure what rendering spends its time on, see ssld_loader_statistics (default 0: do not; it
+                            *   takes some 10 microseconds a view) */
+    int32_t  padding;      /**< 0 */
 } ssld_loader_options;
 
 SSLD_API void ssld_loader_options_init(ssld_loader_options *options, size_t struct_size);
@@ -130,6 +133,12 @@ typedef struct ssld_loader_statistics {
     double   wait_seconds;   /**< as ssld_loader_wait_seconds() */
     double   read_seconds;   /**< that the prefetch threads took to fetch samples, all together */
     double   render_seconds; /**< of the CPU, that they took for everything, all together */
+    uint64_t rendered;       /**< samples they have rendered: not all of them may be given to the host; a mixed view is of two */
+    /* With the option `profile`, what they took for parts of it, by the clock and all together; else 0. */
+    double   decode_seconds;   /**< from files to pixels */
+    double   resample_seconds; /**< crop, resize and flip */
+    double   augment_seconds;  /**< the other operations */
+    double   write_seconds;    /**< normalisation, from rows of bytes to planes of floats */
 } ssld_loader_statistics;
 
 /** Since 0.1. */

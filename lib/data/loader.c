@@ -62,7 +62,9 @@ struct worker {
     float             *partner;       /* a view, for specs that mix two */
     uint64_t           bytes;         /* of files, read since they were last added up */
     uint64_t           hits;          /* samples from the cache */
+    uint64_t           rendered;      /* samples' parts of views */
     double             read, render;  /* seconds, the second of the CPU */
+    struct ssld_view_times times;     /* with the option `profile` */
 };
 
 struct ssld_loader {
@@ -178,12 +180,13 @@ static ssld_status draw_sample(ssld_loader *loader, uint64_t sample, uint32_t vi
         return status;
     worker->hits += kept;
     worker->bytes += kept ? 0 : content.size;
+    worker->rendered++;
+    const struct view_target target = { .floats = dst, .capacity = loader->view_floats,
+                                        .times = loader->options.profile ? &worker->times : NULL };
     if (content.decoded)
-        status = ssld_view_draw_pixels(loader->spec, content.bytes, content.image, seed, sample, view, dst,
-                                       loader->view_floats, fault);
+        status = ssld_view_draw_pixels_to(loader->spec, content.bytes, content.image, seed, sample, view, &target, fault);
     else
-        status = ssld_view_draw(loader->spec, content.bytes, content.size, seed, sample, view, dst, loader->view_floats,
-                                fault);
+        status = ssld_view_draw_to(loader->spec, content.bytes, content.size, seed, sample, view, &target, fault);
     if (!kept)
         ssld_dataset_release(dataset, sample, &content);
     return status;
@@ -204,7 +207,10 @@ static ssld_status mix_in_partner(ssld_loader *loader, struct slot *slot, int32_
         return ssld_fault_memory(&slot->fault, "the view of a partner", loader->view_floats * sizeof *dst);
     if (draw_sample(loader, mix.partner, slot->views[i], worker->partner, worker, &slot->fault))
         return slot->fault.status;
+    struct ssld_view_times *times = loader->options.profile ? &worker->times : NULL;
+    ssld_view_enter(times, VIEW_AUGMENT);
     ssld_view_mix_pixels(&mix, loader->shape, worker->partner, dst);
+    ssld_view_enter(times, VIEW_STAGES);
     slot->labels[i] = -1;
     return SSLD_OK;
 }
@@ -259,14 +265,20 @@ static void add_up(ssld_loader *loader, struct worker *worker)
     statistics->cache_hits += worker->hits;
     statistics->read_seconds += worker->read;
     statistics->render_seconds += worker->render;
-    worker->bytes = worker->hits = 0;
+    statistics->rendered += worker->rendered;
+    statistics->decode_seconds += worker->times.seconds[VIEW_DECODE];
+    statistics->resample_seconds += worker->times.seconds[VIEW_RESAMPLE];
+    statistics->augment_seconds += worker->times.seconds[VIEW_AUGMENT];
+    statistics->write_seconds += worker->times.seconds[VIEW_WRITE];
+    worker->bytes = worker->hits = worker->rendered = 0;
     worker->read = worker->render = 0;
+    memset(worker->times.seconds, 0, sizeof worker->times.seconds);
 }
 
 static void *produce(void *argument)
 {
     ssld_loader *loader = argument;
-    struct worker worker = { .bytes = 0 };
+    struct worker worker = { .times = { .stage = VIEW_STAGES } };
 #ifdef __linux__ /* where a thread has a priority of its own */
     if (loader->options.priority == SSLD_PRIORITY_LOW)
         setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
@@ -317,6 +329,7 @@ static ssld_status take_options(ssld_context *context, const ssld_loader_options
         { "ranks", options->ranks, 0, MOST_RANKS },
         { "rank", options->rank, 0, options->ranks ? options->ranks - 1 : 0 },
         { "cache", options->cache, SSLD_CACHE_AUTO, SSLD_CACHE_PIXELS },
+        { "profile", options->profile, 0, 1 },
         { "priority", options->priority, SSLD_PRIORITY_LOW, SSLD_PRIORITY_NORMAL },
     };
     for (size_t i = 0; i < sizeof wholes / sizeof *wholes; i++)

@@ -116,6 +116,7 @@ static ssld_status fetch(struct ssld_frame *frame, const struct crop_box *part, 
     int32_t height, width;
     ssld_decoder_size(frame->decoder, &height, &width);
     struct crop_box box = ssld_orientation_stored(frame->orientation, part, height, width);
+    ssld_view_enter(frame->scratch->times, VIEW_DECODE);
     if (ssld_decoder_read(frame->decoder, &box, &frame->scratch->decoded, &stored, fault))
         return fault->status;
     if (frame->orientation == 1) {
@@ -134,6 +135,7 @@ ssld_status ssld_frame_begin_rows(struct ssld_frame *frame, struct ssld_fault *f
 {
     struct ssld_resampler *resampler = &frame->scratch->resampler;
     struct ssld_image part;
+    ssld_view_enter(frame->scratch->times, VIEW_RESAMPLE);
     if (ssld_resampler_plan(frame->context, &frame->sampling, resampler, fault))
         return fault->status;
     struct crop_box need = resampler->need;
@@ -141,6 +143,7 @@ ssld_status ssld_frame_begin_rows(struct ssld_frame *frame, struct ssld_fault *f
     need.left += frame->box.left;
     if (fetch(frame, &need, &part, fault))
         return fault->status;
+    ssld_view_enter(frame->scratch->times, VIEW_RESAMPLE);
     return ssld_resampler_feed(frame->context, resampler, &part, fault);
 }
 

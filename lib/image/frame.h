@@ -8,6 +8,7 @@
 #define SSLD_LIB_IMAGE_FRAME_H
 
 #include "image/resample.h"
+#include "image/times.h"
 
 /* What rendering needs for a while: a thread's own, used again for its next image. */
 struct ssld_scratch {
@@ -17,6 +18,7 @@ struct ssld_scratch {
     struct ssld_room      settled[2]; /* used in turn: the second may be made from the first */
     struct ssld_room      floats;
     struct ssld_resampler resampler;
+    struct ssld_view_times *times; /* of the view that is being rendered; NULL: nobody asks */
 };
 
 /* Scratches that no thread uses at the moment. Any number of threads may take and give. */

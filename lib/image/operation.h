@@ -143,11 +143,15 @@ struct view_target {
     float    *floats; /* or NULL */
     uint16_t *halves;
     size_t    capacity; /* numbers */
+    struct ssld_view_times *times; /* added to; NULL: nobody asks */
 };
 
 /* As ssld_view_render(): up to mixing, which needs two views. */
 ssld_status ssld_view_draw_to(const ssld_view_spec *spec, const void *bytes, size_t size, uint64_t seed, uint64_t sample,
                               uint32_t view, const struct view_target *target, struct ssld_fault *fault);
+ssld_status ssld_view_draw_pixels_to(const ssld_view_spec *spec, const uint8_t *pixels, const int32_t image[3],
+                                     uint64_t seed, uint64_t sample, uint32_t view, const struct view_target *target,
+                                     struct ssld_fault *fault);
 ssld_status ssld_view_draw(const ssld_view_spec *spec, const void *bytes, size_t size, uint64_t seed, uint64_t sample,
                            uint32_t view, float *dst, size_t capacity, struct ssld_fault *fault);
 ssld_status ssld_view_draw_pixels(const ssld_view_spec *spec, const uint8_t *pixels, const int32_t image[3],

@@ -31,12 +31,15 @@ MULTIVERSION static void floats_to_halves(const float *src, size_t count, uint16
 }
 
 /* dst[c][y][x] = levels[c][pixel[y][x][c]], into floats or, if those are NULL, through `row` into halves. */
-static void write_rows(const ssld_view_spec *spec, struct ssld_resampler *resampler, const int32_t shape[3], float *floats,
+static void write_rows(const ssld_view_spec *spec, struct ssld_scratch *scratch, const int32_t shape[3], float *floats,
                        float *row, uint16_t *halves)
 {
+    struct ssld_resampler *resampler = &scratch->resampler;
     size_t width = (size_t)shape[2], plane = (size_t)shape[1] * width;
     for (int32_t y = 0; y < shape[1]; y++) {
+        ssld_view_enter(scratch->times, VIEW_RESAMPLE);
         const uint8_t *bytes = ssld_resampler_row(resampler, y);
+        ssld_view_enter(scratch->times, VIEW_WRITE);
         for (int32_t c = 0; c < shape[0]; c++, bytes += resampler->plane) {
             size_t at = (size_t)c * plane + (size_t)y * width;
             float *to = floats ? floats + at : row;
@@ -65,6 +68,7 @@ static ssld_status apply_bytes(const ssld_view_spec *spec, const struct view_pla
         const struct operation_kind *kind = operation->kind;
         struct ssld_stream stream = ssld_stream_start(place->seed, place->sample, place->view, (uint16_t)i);
         int32_t in[3], out[3];
+        ssld_view_enter(frame->scratch->times, VIEW_AUGMENT);
         ssld_frame_shape(frame, in);
         if (ssld_operation_shape(operation, in, out, fault))
             return fault->status;
@@ -72,8 +76,10 @@ static ssld_status apply_bytes(const ssld_view_spec *spec, const struct view_pla
             return fault->status;
         if (!kind->apply)
             continue;
-        if (ssld_frame_settle(frame, fault) ||
-            kind->apply(operation, spec->context, &stream, out, &frame->source, fault))
+        if (ssld_frame_settle(frame, fault))
+            return fault->status;
+        ssld_view_enter(frame->scratch->times, VIEW_AUGMENT);
+        if (kind->apply(operation, spec->context, &stream, out, &frame->source, fault))
             return fault->status;
         ssld_frame_want_all(frame);
     }
@@ -113,8 +119,10 @@ static ssld_status draw(const ssld_view_spec *spec, const struct view_place *pla
             return fault->status;
     }
     bool by_rows = !target->floats && !float_stage;
-    write_rows(spec, &scratch->resampler, shape, by_rows ? NULL : floats, floats, target->halves);
+    write_rows(spec, scratch, shape, by_rows ? NULL : floats, floats, target->halves);
+    ssld_view_enter(scratch->times, VIEW_AUGMENT);
     apply_floats(spec, shape, place, floats);
+    ssld_view_enter(scratch->times, VIEW_WRITE);
     if (!target->floats && float_stage)
         floats_to_halves(floats, numbers, target->halves);
     return SSLD_OK;
@@ -132,12 +140,16 @@ ssld_status ssld_view_draw_to(const ssld_view_spec *spec, const void *bytes, siz
     struct ssld_scratch *scratch = ssld_pool_take(spec->pool);
     if (!scratch)
         return ssld_fault_memory(fault, "rendering", sizeof *scratch);
+    scratch->times = target->times;
+    ssld_view_enter(scratch->times, VIEW_DECODE);
     ssld_status status = ssld_decoder_open(spec->context, bytes, size, exif, &decoder, fault);
     if (!status) {
         ssld_frame_of_decoder(&frame, spec->context, scratch, decoder);
         status = draw(spec, &place, &frame, target, fault);
+        ssld_view_enter(scratch->times, VIEW_DECODE);
         ssld_frame_free(&frame);
     }
+    ssld_view_enter(scratch->times, VIEW_STAGES);
     ssld_pool_give(spec->pool, scratch);
     return status;
 }
@@ -145,12 +157,13 @@ ssld_status ssld_view_draw_to(const ssld_view_spec *spec, const void *bytes, siz
 ssld_status ssld_view_draw(const ssld_view_spec *spec, const void *bytes, size_t size, uint64_t seed, uint64_t sample,
                            uint32_t view, float *dst, size_t capacity, struct ssld_fault *fault)
 {
-    const struct view_target target = { dst, NULL, capacity };
+    const struct view_target target = { dst, NULL, capacity, NULL };
     return ssld_view_draw_to(spec, bytes, size, seed, sample, view, &target, fault);
 }
 
-static ssld_status draw_pixels(const ssld_view_spec *spec, const uint8_t *pixels, const int32_t image[3], uint64_t seed,
-                               uint64_t sample, uint32_t view, const struct view_target *target, struct ssld_fault *fault)
+ssld_status ssld_view_draw_pixels_to(const ssld_view_spec *spec, const uint8_t *pixels, const int32_t image[3],
+                                     uint64_t seed, uint64_t sample, uint32_t view, const struct view_target *target,
+                                     struct ssld_fault *fault)
 {
     const struct view_place place = { seed, sample, view };
     int32_t channels = image[0], height = image[1], width = image[2];
@@ -165,9 +178,12 @@ static ssld_status draw_pixels(const ssld_view_spec *spec, const uint8_t *pixels
     struct ssld_scratch *scratch = ssld_pool_take(spec->pool);
     if (!scratch)
         return ssld_fault_memory(fault, "rendering", sizeof *scratch);
+    scratch->times = target->times;
+    ssld_view_enter(scratch->times, VIEW_AUGMENT);
     ssld_frame_of_image(&frame, spec->context, scratch, &borrowed);
     ssld_status status = draw(spec, &place, &frame, target, fault);
     ssld_frame_free(&frame);
+    ssld_view_enter(scratch->times, VIEW_STAGES);
     ssld_pool_give(spec->pool, scratch);
     return status;
 }
@@ -176,8 +192,8 @@ ssld_status ssld_view_draw_pixels(const ssld_view_spec *spec, const uint8_t *pix
                                   uint64_t seed, uint64_t sample, uint32_t view, float *dst, size_t capacity,
                                   struct ssld_fault *fault)
 {
-    const struct view_target target = { dst, NULL, capacity };
-    return draw_pixels(spec, pixels, image, seed, sample, view, &target, fault);
+    const struct view_target target = { dst, NULL, capacity, NULL };
+    return ssld_view_draw_pixels_to(spec, pixels, image, seed, sample, view, &target, fault);
 }
 
 /* -- Public ------------------------------------------------------------------------------------------------------- */
@@ -194,7 +210,7 @@ ssld_status ssld_view_render(const ssld_view_spec *spec, const void *bytes, size
 ssld_status ssld_view_render_bf16(const ssld_view_spec *spec, const void *bytes, size_t size, uint64_t seed,
                                   uint64_t sample, uint32_t view, uint16_t *dst, size_t capacity)
 {
-    const struct view_target target = { NULL, dst, capacity };
+    const struct view_target target = { NULL, dst, capacity, NULL };
     struct ssld_fault fault;
     if (ssld_view_draw_to(spec, bytes, size, seed, sample, view, &target, &fault))
         return ssld_fail(spec->context, fault.status, "ssld_view_render_bf16: %s", fault.text);

@@ -129,13 +129,16 @@ class LoaderOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("batch", c_int32), ("order", c_int32), ("last", c_int32),
                 ("threads", c_int32), ("prefetch", c_int32), ("views", c_uint32), ("first_view", c_uint32),
                 ("bad", c_int32), ("view_seed", c_uint64), ("order_seed", c_uint64), ("cache_bytes", c_uint64),
-                ("cache", c_int32), ("priority", c_int32), ("rank", c_int32), ("ranks", c_int32)]
+                ("cache", c_int32), ("priority", c_int32), ("rank", c_int32), ("ranks", c_int32),
+                ("profile", c_int32), ("padding", c_int32)]
 
 
 class LoaderStatistics(Structure):
     _fields_ = [("struct_size", c_size_t), ("batches", c_uint64), ("images", c_uint64), ("skipped", c_uint64),
                 ("bytes_read", c_uint64), ("cache_hits", c_uint64), ("cache_images", c_uint64), ("cache_bytes", c_uint64),
-                ("wait_seconds", c_double), ("read_seconds", c_double), ("render_seconds", c_double)]
+                ("wait_seconds", c_double), ("read_seconds", c_double), ("render_seconds", c_double),
+                ("rendered", c_uint64), ("decode_seconds", c_double), ("resample_seconds", c_double), ("augment_seconds", c_double),
+                ("write_seconds", c_double)]
 
 
 class BadImage(Structure):

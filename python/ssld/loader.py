@@ -42,15 +42,16 @@ class Loader(Object):
     cache_bytes memory for samples that are kept; `cache`: ssld.CACHE_AUTO, CACHE_FILES or CACHE_PIXELS
     priority    of the prefetch threads: ssld.PRIORITY_LOW (default) or PRIORITY_NORMAL
     rank, ranks several processes: each sees its part of every epoch
+    profile     1: measure what rendering spends its time on, for `statistics`
     """
 
     def __init__(self, context, dataset, spec, batch=None, order=None, last=None, threads=None, prefetch=None, views=None,
                  first_view=None, view_seed=None, order_seed=None, bad=None, cache_bytes=None, cache=None, priority=None,
-                 rank=None, ranks=None):
+                 rank=None, ranks=None, profile=None):
         options = make_options(_interface.LoaderOptions, batch=batch, order=order, last=last, threads=threads,
                                prefetch=prefetch, views=views, first_view=first_view, view_seed=view_seed,
                                order_seed=order_seed, bad=bad, cache_bytes=cache_bytes, cache=cache, priority=priority,
-                               rank=rank, ranks=ranks)
+                               rank=rank, ranks=ranks, profile=profile)
         made = create(context, "ssld_loader_create", Context.pointer_of(context), Dataset.pointer_of(dataset),
                       ViewSpec.pointer_of(spec), ctypes.byref(options))
         self._open(context, "ssld_loader_destroy", made, dataset, spec)
