@@ -8,6 +8,8 @@
  *
  * A view spec is text: operations with arguments, left to right, separated by spaces.
  *
+ *   exif               the image upright, as EXIF's orientation tag says; only as the first word. Without it the tag is
+ *                      ignored and pixels are taken as they are stored, which is what most data sets' labels were made with
  *   rrc(S)             random resized crop to S x S, torchvision's draw: area scale=0.08..1 of the image, aspect ratio
  *                      log-uniform in ratio=0.75..1.3333333333333333, 10 tries, then the largest centred crop within
  *                      the ratios; bilinear with antialiasing, as Pillow resizes the cropped image; draw=paddle is
@@ -22,6 +24,12 @@
  *   rgb                one channel repeated to three
  *   normalize(M, D)    (x / 255 - mean) / standard deviation; one number each or three: normalize(0.286, 0.353),
  *                      normalize(0.485/0.456/0.406, 0.229/0.224/0.225); normalize(imagenet) is the latter
+ *
+ * rrc and resize take filter=W: bilinear (the default), bicubic and box are Pillow's (up to its version 11, which newer ones
+ * are not equal to), widened by the reduction, byte for byte; cv_linear and cv_cubic are OpenCV's INTER_LINEAR and INTER_CUBIC as
+ * PaddleClas uses them: the former byte for byte, the latter but for a level in one byte of ten thousand or fewer, where
+ * OpenCV's float sums round otherwise (Intel's IPP, which OpenCV may use for cubic, gives other pixels).
+ * An image that has the size already is not filtered.
  *
  * Sizes are S or HxW. Numbers in a range are low..high. The last operation is normalize; without it pixels are x / 255.
  */
@@ -65,14 +73,20 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_view_spec_shape(const ssld_view_spec *s
 
 /**
  * Render one view of a JPEG or PNG image. Decoded images are RGB: grey is repeated, alpha is dropped, 16 bit is cut to
- * 8; JPEG by the accurate integer inverse transform with smooth upsampling, EXIF orientation ignored.
+ * 8; JPEG by the accurate integer inverse transform with smooth upsampling.
+ *
+ * Only the part that the spec's crops and sizes lead to is decoded and resampled; its pixels are those of the whole image. So
+ * damage is found from the file's beginning to the last row that the view needs, and what lies below it is not looked at: a file
+ * cut off there gives the same view as the sound one. PNG's checksums are compared up to the chunk of that row. A JPEG of
+ * several scans is always read to its end. ssld_image_verify() looks at everything.
  *
  * @param bytes     the file's content, `size` bytes
  * @param dst       receives channels x height x width floats (see ssld_view_spec_shape())
  * @param capacity  floats that fit into dst
  *
  * @return SSLD_OK; SSLD_FORMAT if the bytes are neither JPEG nor PNG; SSLD_CORRUPT if the image is damaged or cut off;
- *         SSLD_UNSUPPORTED for more than 2^28 pixels; SSLD_INVALID_ARGUMENT if dst is too small.
+ *         SSLD_UNSUPPORTED beyond the context's limits on pixels and bytes, and for kinds of JPEG that few programs write;
+ *         SSLD_INVALID_ARGUMENT if dst is too small.
  *
  * Thread-safety: any number of threads. Since 0.1.
  */
