@@ -309,7 +309,7 @@ static ssld_status read_operation(ssld_context *context, struct slice *rest, str
     while (end < rest->length && !is_blank(rest->at[end]) && rest->at[end] != '(')
         end++;
     struct slice word = { rest->at, end }, body = { rest->at + end, 0 };
-    operation->kind = find_kind(word);
+    *operation = (struct operation){ .kind = find_kind(word) };
     if (!operation->kind)
         return fail_unknown(context, word);
     struct slice tail = { rest->at + end, rest->length - end };
