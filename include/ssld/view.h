@@ -80,10 +80,27 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_view_render(const ssld_view_spec *spec,
                                                      uint64_t seed, uint64_t sample, uint32_t view, float *dst,
                                                      size_t capacity);
 
+/** As ssld_view_render(), in bfloat16: each float rounded to the nearest, halves to even. Since 0.1. */
+SSLD_API SSLD_NODISCARD ssld_status ssld_view_render_bf16(const ssld_view_spec *spec, const void *bytes, size_t size,
+                                                          uint64_t seed, uint64_t sample, uint32_t view, uint16_t *dst,
+                                                          size_t capacity);
+
 /** As ssld_view_render(), from decoded pixels: height x width x channels bytes without padding, channels 1 or 3. */
 SSLD_API SSLD_NODISCARD ssld_status ssld_view_render_pixels(const ssld_view_spec *spec, const uint8_t *pixels,
                                                             const int32_t image[3], uint64_t seed, uint64_t sample,
                                                             uint32_t view, float *dst, size_t capacity);
+
+/**
+ * Decode all of a JPEG or PNG file and check what rendering of a part may not look at: everything to the file's end.
+ *
+ * @param shape     receives channels (3), height, width, as stored
+ *
+ * @return SSLD_OK; the failures of ssld_view_render(), the text without the file's name.
+ *
+ * Thread-safety: any number of threads. Since 0.1.
+ */
+SSLD_API SSLD_NODISCARD ssld_status ssld_image_verify(ssld_context *context, const void *bytes, size_t size,
+                                                      int32_t shape[3]);
 
 /* -- Mixing: mixup and cutmix ------------------------------------------------------------------------------------- */
 

@@ -10,9 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* An image file beyond this is a mistake, or meant to exhaust memory. */
-#define MOST_FILE_BYTES ((int64_t)1 << 30)
-
 /* -- Collecting --------------------------------------------------------------------------------------------------- */
 
 ssld_status ssld_files_begin(struct file_list *files, ssld_dataset *dataset, const char *root,
@@ -159,9 +156,9 @@ static ssld_status read_into(ssld_context *context, int descriptor, struct read_
         return fault_errno(fault, "stat");
     if (!S_ISREG(info.st_mode))
         return ssld_fault_set(fault, SSLD_IO, "not a regular file");
-    if (info.st_size > MOST_FILE_BYTES)
-        return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%lld bytes; an image file may have 2^30",
-                              (long long)info.st_size);
+    if (info.st_size > ssld_context_image_bytes(context))
+        return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%lld bytes; the context's image_bytes_limit is %lld",
+                              (long long)info.st_size, (long long)ssld_context_image_bytes(context));
     *size = (size_t)info.st_size;
     if (*size > buffer->capacity) {
         size_t capacity = *size + *size / 2;

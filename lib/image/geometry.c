@@ -19,20 +19,45 @@ static bool is_paddle(const struct operation *operation, int argument)
     return operation->arguments[argument].values[0] == RULE_PADDLE;
 }
 
-/* To the operation's result by resampling; an image that has the size already stays as it is. */
-static ssld_status resize_to(ssld_context *context, const int32_t out[3], struct ssld_image *image,
-                             struct ssld_fault *fault)
+#define FILTER_ARGUMENT { "filter", ARGUMENT_WORD, 0, 0, "bilinear", SSLD_FILTERS }
+
+static int32_t filter_of(const struct operation *operation, int argument)
 {
-    struct ssld_image resized;
-    if (image->height == out[1] && image->width == out[2])
-        return SSLD_OK;
-    if (ssld_image_resample(context, image, out[1], out[2], &resized, fault))
-        return fault->status;
-    ssld_image_replace(context, image, &resized);
+    return (int32_t)operation->arguments[argument].values[0];
+}
+
+/* -- exif --------------------------------------------------------------------------------------------------------- */
+
+/* Which side is which is known when the file is opened. */
+static ssld_status exif_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
+                              struct ssld_fault *fault)
+{
+    (void)operation;
+    (void)fault;
+    out[0] = in[0];
+    out[1] = out[2] = in[1] == in[2] ? in[1] : 0;
     return SSLD_OK;
 }
 
-/* -- rrc(size, scale, ratio, draw) -------------------------------------------------------------------------------- */
+static ssld_status exif_frame(const struct operation *operation, struct ssld_stream *stream, const int32_t out[3],
+                              struct ssld_frame *frame, struct ssld_fault *fault)
+{
+    (void)operation;
+    (void)stream;
+    (void)out;
+    (void)fault;
+    ssld_frame_orient(frame);
+    return SSLD_OK;
+}
+
+const struct operation_kind ssld_operation_exif = {
+    .name = "exif",
+    .stage = STAGE_FILE,
+    .shape = exif_shape,
+    .frame = exif_frame,
+};
+
+/* -- rrc(size, scale, ratio, draw, filter) ------------------------------------------------------------------------ */
 
 #define CROP_TRIES 10
 
@@ -60,8 +85,9 @@ static struct crop_box central_box(const double ratio[2], int32_t height, int32_
     return box;
 }
 
-/* Draws of torchvision's rule, of a try: 1. the area's share, uniform in scale; 2. the logarithm of the aspect ratio, uniform; and of the try
- * that fits: 3. the top row; 4. the left column. Sides are rounded half to even, as Python's round(). */
+/* Draws of torchvision's rule, of a try: 1. the area's share, uniform in scale; 2. the logarithm of the aspect ratio,
+ * uniform; and of the try that fits: 3. the top row; 4. the left column. Sides are rounded half to even, as Python's
+ * round(). */
 struct crop_box ssld_random_resized_box(const double scale[2], const double ratio[2], int32_t height, int32_t width,
                                         struct ssld_stream *stream)
 {
@@ -100,13 +126,15 @@ struct crop_box ssld_paddle_box(const double scale[2], const double ratio[2], in
 static struct crop_box (*const box_rules[])(const double scale[2], const double ratio[2], int32_t height, int32_t width,
                                             struct ssld_stream *stream) = { ssld_random_resized_box, ssld_paddle_box };
 
-static ssld_status rrc_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                             const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
+static ssld_status rrc_frame(const struct operation *operation, struct ssld_stream *stream, const int32_t out[3],
+                             struct ssld_frame *frame, struct ssld_fault *fault)
 {
+    int32_t in[3];
+    ssld_frame_shape(frame, in);
     struct crop_box box = box_rules[(int)operation->arguments[3].values[0]](
-        operation->arguments[1].values, operation->arguments[2].values, image->height, image->width, stream);
-    ssld_image_cut(image, box.top, box.left, box.height, box.width);
-    return resize_to(context, out, image, fault);
+        operation->arguments[1].values, operation->arguments[2].values, in[1], in[2], stream);
+    ssld_frame_crop(frame, &box);
+    return ssld_frame_resize(frame, out[1], out[2], filter_of(operation, 4), fault);
 }
 
 const struct operation_kind ssld_operation_rrc = {
@@ -114,12 +142,13 @@ const struct operation_kind ssld_operation_rrc = {
     .arguments = { SIZE_ARGUMENT(ARGUMENT_SIZE),
                    { "scale", ARGUMENT_RANGE, 1e-6, 1, "0.08..1", NULL },
                    { "ratio", ARGUMENT_RANGE, 0.01, 100, "0.75..1.3333333333333333", NULL },
-                   { "draw", ARGUMENT_WORD, 0, 0, "torchvision", RULES } },
+                   { "draw", ARGUMENT_WORD, 0, 0, "torchvision", RULES },
+                   FILTER_ARGUMENT },
     .shape = ssld_fixed_shape,
-    .apply = rrc_apply,
+    .frame = rrc_frame,
 };
 
-/* -- resize(size, rule) ------------------------------------------------------------------------------------------- */
+/* -- resize(size, rule, filter) ----------------------------------------------------------------------------------- */
 
 /* torchvision: side * longer / shorter, cut. PaddleClas: longer * (side / shorter) in double, rounded half to even. */
 static int64_t longer_side(const struct operation *operation, int64_t side, int64_t longer, int64_t shorter)
@@ -149,19 +178,18 @@ static ssld_status resize_shape(const struct operation *operation, const int32_t
     return SSLD_OK;
 }
 
-static ssld_status resize_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                                const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
+static ssld_status resize_frame(const struct operation *operation, struct ssld_stream *stream, const int32_t out[3],
+                                struct ssld_frame *frame, struct ssld_fault *fault)
 {
-    (void)operation;
     (void)stream;
-    return resize_to(context, out, image, fault);
+    return ssld_frame_resize(frame, out[1], out[2], filter_of(operation, 2), fault);
 }
 
 const struct operation_kind ssld_operation_resize = {
     .name = "resize",
-    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIDE), { "rule", ARGUMENT_WORD, 0, 0, "torchvision", RULES } },
+    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIDE), { "rule", ARGUMENT_WORD, 0, 0, "torchvision", RULES }, FILTER_ARGUMENT },
     .shape = resize_shape,
-    .apply = resize_apply,
+    .frame = resize_frame,
 };
 
 /* -- center_crop(size, rule) -------------------------------------------------------------------------------------- */
@@ -190,15 +218,15 @@ static int32_t half_margin(const struct operation *operation, int32_t margin)
     return is_paddle(operation, 1) ? margin / 2 : (int32_t)rint(margin / 2.0);
 }
 
-static ssld_status center_crop_apply(const struct operation *operation, ssld_context *context,
-                                     struct ssld_stream *stream, const int32_t out[3], struct ssld_image *image,
-                                     struct ssld_fault *fault)
+static ssld_status center_crop_frame(const struct operation *operation, struct ssld_stream *stream, const int32_t out[3],
+                                     struct ssld_frame *frame, struct ssld_fault *fault)
 {
-    (void)context;
     (void)stream;
     (void)fault;
-    ssld_image_cut(image, half_margin(operation, image->height - out[1]), half_margin(operation, image->width - out[2]),
-                   out[1], out[2]);
+    int32_t in[3];
+    ssld_frame_shape(frame, in);
+    struct crop_box box = { half_margin(operation, in[1] - out[1]), half_margin(operation, in[2] - out[2]), out[1], out[2] };
+    ssld_frame_crop(frame, &box);
     return SSLD_OK;
 }
 
@@ -206,7 +234,7 @@ const struct operation_kind ssld_operation_center_crop = {
     .name = "center_crop",
     .arguments = { SIZE_ARGUMENT(ARGUMENT_SIZE), { "rule", ARGUMENT_WORD, 0, 0, "torchvision", RULES } },
     .shape = center_crop_shape,
-    .apply = center_crop_apply,
+    .frame = center_crop_frame,
 };
 
 /* -- pad_crop(size, pad, fill) ------------------------------------------------------------------------------------ */
@@ -263,23 +291,13 @@ const struct operation_kind ssld_operation_pad_crop = {
 /* -- flip(p) ------------------------------------------------------------------------------------------------------ */
 
 /* Draws: 1. flipped if below p. */
-static ssld_status flip_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                              const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
+static ssld_status flip_frame(const struct operation *operation, struct ssld_stream *stream, const int32_t out[3],
+                              struct ssld_frame *frame, struct ssld_fault *fault)
 {
     (void)out;
-    struct ssld_image made;
-    if (ssld_stream_uniform(stream) >= operation->arguments[0].values[0])
-        return SSLD_OK;
-    if (ssld_image_make(context, image->channels, image->height, image->width, &made, fault))
-        return fault->status;
-    for (int32_t y = 0; y < image->height; y++) {
-        const uint8_t *from = image->pixels + (size_t)y * image->stride;
-        uint8_t *to = made.own + (size_t)(y + 1) * made.stride - made.channels;
-        for (int32_t x = 0; x < image->width; x++, from += image->channels, to -= image->channels)
-            for (int32_t c = 0; c < image->channels; c++)
-                to[c] = from[c];
-    }
-    ssld_image_replace(context, image, &made);
+    (void)fault;
+    if (ssld_stream_uniform(stream) < operation->arguments[0].values[0])
+        ssld_frame_mirror(frame);
     return SSLD_OK;
 }
 
@@ -287,7 +305,7 @@ const struct operation_kind ssld_operation_flip = {
     .name = "flip",
     .arguments = { { "p", ARGUMENT_NUMBER, 0, 1, "0.5", NULL } },
     .shape = ssld_same_shape,
-    .apply = flip_apply,
+    .frame = flip_frame,
 };
 
 /* -- vflip(p) ----------------------------------------------------------------------------------------------------- */

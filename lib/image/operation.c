@@ -9,6 +9,7 @@
 #include <string.h>
 
 const struct operation_kind *const ssld_operation_kinds[] = {
+    &ssld_operation_exif,
     &ssld_operation_rrc,
     &ssld_operation_resize,
     &ssld_operation_center_crop,

@@ -7,7 +7,7 @@
 #define SSLD_LIB_IMAGE_OPERATION_H
 
 #include "core/philox.h"
-#include "image/image.h"
+#include "image/frame.h"
 #include "ssld/view.h"
 
 #define SSLD_MOST_ARGUMENTS 8
@@ -43,7 +43,8 @@ struct operation;
 
 /* What an operation works on. A spec goes through the stages in this order, and has exactly one normalize. */
 enum operation_stage {
-    STAGE_BYTES,     /* 8-bit images: `apply` */
+    STAGE_FILE = -1, /* what the file says of its image: `frame`; at most one, the first */
+    STAGE_BYTES,     /* 8-bit images: `frame` or `apply` */
     STAGE_NORMALIZE, /* from bytes to floats: the renderer itself, which may do the last flip or crop in the same pass */
     STAGE_FLOATS,    /* the view's floats, in place: `apply_floats` */
     STAGE_MIX        /* the floats of two samples' views: mix.c; at most one, the last */
@@ -58,7 +59,10 @@ struct operation_kind {
     /* Channels, height, width of what it makes of an image of shape `in`; 0 for a side that is not known. */
     ssld_status (*shape)(const struct operation *operation, const int32_t in[3], int32_t out[3],
                          struct ssld_fault *fault);
-    /* STAGE_BYTES: change the image to its result, of shape `out`. */
+    /* Geometry: change what is wanted of an image that may not be made yet (frame.h), to something of shape `out`. */
+    ssld_status (*frame)(const struct operation *operation, struct ssld_stream *stream, const int32_t out[3],
+                         struct ssld_frame *frame, struct ssld_fault *fault);
+    /* Everything else on bytes: change the image to its result, of shape `out`. */
     ssld_status (*apply)(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
                          const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault);
     /* STAGE_FLOATS: change planes of the given shape. It cannot fail: the view is in the caller's memory already. */
@@ -78,6 +82,11 @@ struct ssld_view_spec {
     int32_t          mix;       /* the place of the operation of STAGE_MIX, -1: there is none */
     struct operation operations[SSLD_MOST_OPERATIONS];
     float            levels[3][256];                   /* byte to float, for each channel */
+    struct level_line {
+        double scale, offset;
+        bool   exact; /* (float)(byte * scale + offset) is levels[byte] for every byte */
+    } lines[3];
+    struct ssld_pool *pool;
     char            *text;
 };
 
@@ -85,7 +94,7 @@ struct ssld_view_spec {
 extern const struct operation_kind *const ssld_operation_kinds[];
 
 /* geometry.c */
-extern const struct operation_kind ssld_operation_rrc, ssld_operation_resize, ssld_operation_center_crop,
+extern const struct operation_kind ssld_operation_exif, ssld_operation_rrc, ssld_operation_resize, ssld_operation_center_crop,
     ssld_operation_pad_crop, ssld_operation_flip, ssld_operation_vflip;
 /* colour.c */
 extern const struct operation_kind ssld_operation_gray, ssld_operation_rgb, ssld_operation_normalize;
@@ -112,9 +121,6 @@ double ssld_channel_value(const struct argument *argument, int32_t channel);
 void ssld_image_fill(struct ssld_image *image, const struct argument *colour);
 
 /* Position and size of a random resized crop of an image; in operation.h for the tests of its statistics. */
-struct crop_box {
-    int32_t top, left, height, width;
-};
 struct crop_box ssld_random_resized_box(const double scale[2], const double ratio[2], int32_t height, int32_t width,
                                         struct ssld_stream *stream);
 struct crop_box ssld_paddle_box(const double scale[2], const double ratio[2], int32_t height, int32_t width,
@@ -132,8 +138,16 @@ ssld_status ssld_operation_shape(const struct operation *operation, const int32_
 
 /* -- Rendering, with the failure left to the caller; see ssld_view_render() --------------------------------------- */
 
-/* As ssld_view_render(): up to mixing, which needs two views. */
+/* Where a view goes: floats, or bfloat16. */
+struct view_target {
+    float    *floats; /* or NULL */
+    uint16_t *halves;
+    size_t    capacity; /* numbers */
+};
 
+/* As ssld_view_render(): up to mixing, which needs two views. */
+ssld_status ssld_view_draw_to(const ssld_view_spec *spec, const void *bytes, size_t size, uint64_t seed, uint64_t sample,
+                              uint32_t view, const struct view_target *target, struct ssld_fault *fault);
 ssld_status ssld_view_draw(const ssld_view_spec *spec, const void *bytes, size_t size, uint64_t seed, uint64_t sample,
                            uint32_t view, float *dst, size_t capacity, struct ssld_fault *fault);
 ssld_status ssld_view_draw_pixels(const ssld_view_spec *spec, const uint8_t *pixels, const int32_t image[3],

@@ -340,6 +340,9 @@ static ssld_status check_stage(const ssld_view_spec *spec, struct slice from)
         return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
                          "view spec: '%.*s' stands behind %s; a view is mixed once, mixup_or_cutmix chooses between the two",
                          SLICE(from), before->name);
+    if (before && kind->stage == STAGE_FILE)
+        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: '%.*s' stands behind %s; %s must be first",
+                         SLICE(from), before->name, kind->name);
     if (before && kind->stage < before->stage)
         return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
                          "view spec: '%.*s' stands behind %s, which works on %s; put it before that", SLICE(from),
@@ -442,6 +445,14 @@ static void fill_levels(ssld_view_spec *spec)
     for (int c = 0; c < 3; c++)
         for (int x = 0; x < 256; x++)
             spec->levels[c][x] = (float)((x / 255.0 - ssld_channel_value(mean, c)) / ssld_channel_value(std, c));
+    /* A line is faster than a table where it gives the same floats, which it nearly always does: it rounds in double first. */
+    for (int c = 0; c < 3; c++) {
+        struct level_line line = { 1 / (255.0 * ssld_channel_value(std, c)),
+                                   -ssld_channel_value(mean, c) / ssld_channel_value(std, c), true };
+        for (int x = 0; x < 256; x++)
+            line.exact &= (float)(x * line.scale + line.offset) == spec->levels[c][x];
+        spec->lines[c] = line;
+    }
 }
 
 ssld_status ssld_view_spec_parse(ssld_context *context, const char *text, ssld_view_spec **spec)
@@ -455,6 +466,11 @@ ssld_status ssld_view_spec_parse(ssld_context *context, const char *text, ssld_v
     if (status)
         goto fail;
     fill_levels(made);
+    made->pool = ssld_pool_create(context);
+    if (!made->pool) {
+        status = ssld_fail_memory(context, "a view spec", 0);
+        goto fail;
+    }
     made->text = write_spec(made);
     if (!made->text) {
         status = ssld_fail_memory(context, "a view spec's text", (size_t)made->count * MOST_OPERATION_TEXT);
@@ -499,6 +515,7 @@ void ssld_view_spec_destroy(ssld_view_spec *spec)
 {
     if (!spec)
         return;
+    ssld_pool_destroy(spec->pool);
     ssld_free(spec->context, spec->text);
     ssld_free(spec->context, spec);
 }

@@ -50,7 +50,7 @@ class Allocator(Structure):
 
 class ContextOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("threads", c_int32), ("log_level", c_int32), ("log", LogFunction),
-                ("log_user", c_void_p), ("allocator", Allocator)]
+                ("log_user", c_void_p), ("allocator", Allocator), ("image_pixels_limit", c_int64), ("image_bytes_limit", c_int64)]
 
 
 class ModelOptions(Structure):
@@ -272,6 +272,7 @@ FUNCTIONS = {
     "ssld_view_spec_text": (text, [handle]),
     "ssld_view_spec_shape": (status, [handle, address, address]),
     "ssld_view_render": (status, [handle, address, c_size_t, c_uint64, c_uint64, c_uint32, address, c_size_t]),
+    "ssld_view_render_bf16": (status, [handle, address, c_size_t, c_uint64, c_uint64, c_uint32, address, c_size_t]),
     "ssld_view_render_pixels": (status, [handle, address, address, c_uint64, c_uint64, c_uint32, address, c_size_t]),
     "ssld_view_spec_mixes": (c_int32, [handle]),
     "ssld_view_partner": (status, [handle, c_uint64, c_uint64, c_uint32, c_uint64, address, POINTER(ViewMix)]),
@@ -283,6 +284,7 @@ FUNCTIONS = {
     "ssld_loader_create": (status, [handle, handle, handle, POINTER(LoaderOptions), receives_handle]),
     "ssld_loader_next": (status, [handle, handle]),
     "ssld_loader_seek": (status, [handle, c_uint64, c_uint64]),
+    "ssld_image_verify": (status, [handle, address, c_size_t, address]),
     "ssld_loader_batches": (c_uint64, [handle]),
     "ssld_loader_shape": (None, [handle, address]),
     "ssld_loader_wait_seconds": (c_double, [handle]),

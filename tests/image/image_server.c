@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* image_server.c - for test_pillow.py: answers requests on standard input until it ends, in native byte order.
  *
- *   'r' int32 channels, height, width, top, left, crop height, crop width, out height, out width; pixels -> crop
+ *   'r' int32 channels, height, width, top, left, crop height, crop width, out height, out width, filter; pixels -> crop
  *   'd' int32 size; bytes                                       -> int32 status, height, width; RGB pixels if 0
  *   'v' int32 length; spec; int32 channels, height, width; uint64 seed, sample; uint32 view; pixels
  *                                                               -> int32 status, channels, height, width; bytes if 0
@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "image/image.h"
 #include "image/operation.h"
 
 static void get(void *to, size_t size)
@@ -43,17 +42,25 @@ static void put_rows(const struct ssld_image *image)
 
 static void resample(ssld_context *context)
 {
-    int32_t n[9];
+    int32_t n[10];
     struct ssld_fault fault;
-    struct ssld_image made;
+    struct ssld_resampler resampler = { 0 };
     get(n, sizeof n);
     uint8_t *pixels = get_bytes((size_t)n[0] * (size_t)n[1] * (size_t)n[2]);
     struct ssld_image image = { n[0], n[1], n[2], (size_t)n[2] * (size_t)n[0], pixels, NULL };
-    ssld_image_cut(&image, n[3], n[4], n[5], n[6]);
-    if (ssld_image_resample(context, &image, n[7], n[8], &made, &fault))
+    struct ssld_sampling sampling = { (enum resample_filter)n[9], n[0], n[5], n[6], n[7], n[8], { 0, 0, n[7], n[8] }, false };
+    if (ssld_resampler_plan(context, &sampling, &resampler, &fault))
         exit(1);
-    put_rows(&made);
-    ssld_image_free(context, &made);
+    ssld_image_cut(&image, n[3] + resampler.need.top, n[4] + resampler.need.left, resampler.need.height,
+                   resampler.need.width);
+    if (ssld_resampler_feed(context, &resampler, &image, &fault))
+        exit(1);
+    for (int32_t y = 0; y < n[7]; y++) {
+        const uint8_t *planes = ssld_resampler_row(&resampler, y);
+        for (int32_t i = 0; i < n[8] * n[0]; i++)
+            put(&planes[(size_t)(i % n[0]) * resampler.plane + (size_t)(i / n[0])], 1);
+    }
+    ssld_resampler_free(context, &resampler);
     free(pixels);
 }
 

@@ -92,13 +92,21 @@ static const struct {
     const char *text, *canonical;
 } texts[] = {
     { "rrc(224) flip(0.5) normalize(imagenet)",
-      "rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision) flip(p=0.5) "
+      "rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision, filter=bilinear) flip(p=0.5) "
       "normalize(mean=0.485/0.456/0.406, std=0.229/0.224/0.225)" },
     { "\t rrc( 20x30 ,ratio = 0.5..2 )\n flip",
-      "rrc(size=20x30, scale=0.08..1, ratio=0.5..2, draw=torchvision) flip(p=0.5) normalize(mean=0, std=1)" },
-    { "rrc(28x28, 0.5..0.5)", "rrc(size=28, scale=0.5..0.5, ratio=0.75..1.3333333333333333, draw=torchvision) normalize(mean=0, std=1)" },
-    { "resize(256) center_crop(224)", "resize(size=256, rule=torchvision) center_crop(size=224, rule=torchvision) normalize(mean=0, std=1)" },
-    { "resize(256x256)", "resize(size=256x256, rule=torchvision) normalize(mean=0, std=1)" },
+      "rrc(size=20x30, scale=0.08..1, ratio=0.5..2, draw=torchvision, filter=bilinear) flip(p=0.5) normalize(mean=0, std=1)" },
+    { "rrc(28x28, 0.5..0.5)",
+      "rrc(size=28, scale=0.5..0.5, ratio=0.75..1.3333333333333333, draw=torchvision, filter=bilinear) "
+      "normalize(mean=0, std=1)" },
+    { "exif rrc(224, draw=paddle, filter=cv_cubic)",
+      "exif rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=paddle, filter=cv_cubic) "
+      "normalize(mean=0, std=1)" },
+    { "resize(256, filter=bicubic) center_crop(224, paddle)",
+      "resize(size=256, rule=torchvision, filter=bicubic) center_crop(size=224, rule=paddle) normalize(mean=0, std=1)" },
+    { "resize(256) center_crop(224)",
+      "resize(size=256, rule=torchvision, filter=bilinear) center_crop(size=224, rule=torchvision) normalize(mean=0, std=1)" },
+    { "resize(256x256)", "resize(size=256x256, rule=torchvision, filter=bilinear) normalize(mean=0, std=1)" },
     { "pad_crop(28, 2) normalize(0.286, 0.353)", "pad_crop(size=28, pad=2, fill=0) normalize(mean=0.286, std=0.353)" },
     { "pad_crop(pad=4, size=32) gray() rgb normalize(std=1, mean=-0/0/0)",
       "pad_crop(size=32, pad=4, fill=0) gray rgb normalize(mean=0/0/0, std=1)" },
@@ -131,9 +139,9 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
     } rows[] = {
         { "", "it is empty" },
         { " \n", "it is empty" },
-        { "crop(224)", "unknown operation 'crop'; there are rrc, resize, center_crop" },
+        { "crop(224)", "unknown operation 'crop'; there are exif, rrc, resize, center_crop" },
         { "RRC(224)", "unknown operation 'RRC'" },
-        { "rrc", "rrc: no size; expected rrc(size, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision)" },
+        { "rrc", "rrc: no size; expected rrc(size, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision, filter=bilinear)" },
         { "rrc()", "rrc: no size" },
         { "rrc(224", "'rrc(224' has no ')'" },
         { "rrc(224)flip", "'flip' follows rrc without a space" },
@@ -153,7 +161,7 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { "rrc(224, area=0.5..1)", "unknown argument 'area'; expected rrc(size" },
         { "rrc(224, scale=0.5..1, 0.5..2)", "'0.5..2' has no name but stands behind one that has" },
         { "rrc(224, size=20)", "size is given twice" },
-        { "rrc(224, 0.5..1, 0.5..2, paddle, 7)", "'7' is one argument too many" },
+        { "rrc(224, 0.5..1, 0.5..2, paddle, box, 7)", "'7' is one argument too many" },
         { "rrc(224, draw=paddles)", "rrc: 'paddles' is not a possible draw; expected one of torchvision|paddle" },
         { "rrc(224, draw=)", "'' is not a possible draw" },
         { "rrc(224,)", "'' is not a possible scale" },
@@ -171,6 +179,9 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { "normalize(0, 1) flip", "'flip' stands behind normalize, which works on floats; put it before that" },
         { "normalize(0, 1) normalize(0, 1)", "'normalize(0, 1)': there is a normalize before it already" },
         { "normalize(cifar)", "'cifar' is not a possible mean" },
+        { "rrc(224, filter=lanczos)", "'lanczos' is not a possible filter; expected one of bilinear|bicubic|box|cv_linear" },
+        { "flip exif", "'exif' stands behind flip; exif must be first" },
+        { "exif exif", "exif must be first" },
         { "flip) rrc(20)", "unknown operation 'flip)'" },
     };
     ssld_context *context = make_context();
