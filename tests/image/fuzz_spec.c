@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fuzz_spec.c - any bytes as a view spec, for libFuzzer (-Dfuzz=true with clang); else a program that replays the files it is
- * given, or those of a folder. What is read must print a text that reads back as the same spec and the same text, and must
- * render small images, or say why not. */
+/* fuzz_spec.c - any bytes as a view spec, for libFuzzer (-Dfuzz=true with clang); else a program that replays the
+ * files it is given, or those of a folder. What is read must print a text that reads back as the same spec and the
+ * same text, and must render small images, or say why not. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -57,7 +57,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = 0;
     if (ssld_view_spec_parse(context, text, &spec) == SSLD_OK) {
-        must(ssld_view_spec_parse(context, ssld_view_spec_text(spec), &again) == SSLD_OK, "the printed text is not read");
+        must(ssld_view_spec_parse(context, ssld_view_spec_text(spec), &again) == SSLD_OK,
+             "the printed text is not read");
         must(!strcmp(ssld_view_spec_text(spec), ssld_view_spec_text(again)), "the printed text is printed otherwise");
         must(spec->count == again->count && spec->normalize == again->normalize && spec->mix == again->mix &&
                  !memcmp(spec->operations, again->operations, sizeof spec->operations),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Random operations: that each draws what its definition says (chi-square over 100,000 draws), that their views are pinned,
- * that they change nothing else, that mixing is a pure function. What they do to pixels is compared with Pillow elsewhere. */
+/* Random operations: that each draws what its definition says (chi-square over 100,000 draws), that their views are
+ * pinned, that they change nothing else, that mixing is a pure function. What they do to pixels is compared with
+ * Pillow elsewhere. */
 #include "image/help.h"
 
 #include <math.h>
@@ -93,7 +94,8 @@ TEST(exact_sin_and_cos_are_close_to_the_true_ones)
         worst = fmax(worst, fabs(ssld_exact_sin(x) - sin(x)));
         worst = fmax(worst, fabs(ssld_exact_cos(x) - cos(x)));
     }
-    CHECK(worst < 3e-16, "%g away", worst); /* 2^-53 is 1.1e-16; ours may be off by two of them, the C library's by one */
+    CHECK(worst < 3e-16, "%g away",
+          worst); /* 2^-53 is 1.1e-16; ours may be off by two of them, the C library's by one */
 }
 
 /* The distribution function of Beta(a, a) by summing its density over a fine grid, at `cells` - 1 inner bounds. */
@@ -161,7 +163,8 @@ TEST(paddle_crops_are_uniform_in_ratio_share_and_position_and_always_fit)
                   box.left + box.width <= width,
               "%d x %d: %d + %d, %d + %d", height, width, box.top, box.height, box.left, box.width);
         /* Less one: sides are cut to whole pixels, and the square root of a product may be just below the side. */
-        CHECK(box.height >= height - 1 || box.width >= width - 1, "%d x %d of %d x %d", box.height, box.width, height, width);
+        CHECK(box.height >= height - 1 || box.width >= width - 1, "%d x %d of %d x %d", box.height, box.width, height,
+              width);
     }
     check_even(areas, CELLS, "areas");
     check_even(ratios, CELLS, "ratios");
@@ -251,7 +254,8 @@ TEST(randaugment_cuts_levels_at_ten_and_applies_with_its_probability)
     ssld_context_destroy(context);
 }
 
-/* A sub-policy of `original` is told by an operation that it alone begins with: (ShearX 0.6, Equalize 1.0) is one of 25. */
+/* A sub-policy of `original` is told by an operation that it alone begins with: (ShearX 0.6, Equalize 1.0) is one of
+ * 25. */
 TEST(policies_choose_evenly_and_steps_come_with_their_probabilities)
 {
     ssld_context *context = make_context();
@@ -264,7 +268,8 @@ TEST(policies_choose_evenly_and_steps_come_with_their_probabilities)
             sheared += drawn.count == 2 && drawn.calls[0].operation == PIXELS_SHEAR_X;
             sharp += drawn.count && drawn.calls[0].operation == PIXELS_SHARPNESS;
             /* rotate 0.8 at level 8, then color 1.0 at level 2 */
-            whole += drawn.count == 2 && drawn.calls[0].operation == PIXELS_ROTATE && drawn.calls[1].operation == PIXELS_COLOR;
+            whole += drawn.count == 2 && drawn.calls[0].operation == PIXELS_ROTATE &&
+                     drawn.calls[1].operation == PIXELS_COLOR;
         }
         check_share(sheared, 0.6 / 25, DRAWS, "sheared");
         check_share(sharp, 0.4 / 25, DRAWS, "sharpness first");
@@ -291,7 +296,8 @@ TEST(paddle_randaugment_has_fixed_strengths_and_even_choices)
         CHECK(drawn.count == 2, "%d calls", drawn.count);
         for (int c = 0; c < 2; c++) {
             const struct pixel_call *call = &drawn.calls[c];
-            double value = call->operation >= PIXELS_COLOR && call->operation <= PIXELS_SHARPNESS ? call->value - 1 : call->value;
+            double value =
+                call->operation >= PIXELS_COLOR && call->operation <= PIXELS_SHARPNESS ? call->value - 1 : call->value;
             kinds[call->operation]++;
             for (size_t row = 0; row < sizeof rows / sizeof *rows; row++)
                 CHECK(call->operation != rows[row].operation || fabs(fabs(value) - rows[row].value) < 1e-12,
@@ -398,8 +404,8 @@ TEST(erasing_fills_the_box_and_nothing_else)
         for (int sample = 0; sample < 200; sample++) {
             struct ssld_stream stream = ssld_stream_start(15, (uint64_t)sample, 0, 1);
             struct crop_box box = ssld_erase_box(&spec->operations[1], SIDE, SIDE, &stream);
-            CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, SIDE, SIDE }, 15, (uint64_t)sample, 0,
-                                                      view, FLOATS));
+            CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, SIDE, SIDE }, 15,
+                                                      (uint64_t)sample, 0, view, FLOATS));
             for (int i = 0; i < FLOATS; i++) {
                 int x = i % SIDE, y = i / SIDE % SIDE, c = i / (SIDE * SIDE);
                 bool in = y >= box.top && y < box.top + box.height && x >= box.left && x < box.left + box.width;
@@ -454,7 +460,8 @@ TEST(partners_are_uniform_and_shares_have_their_distribution)
     ssld_context_destroy(context);
 }
 
-/* Cutmix with alpha 1: before what hangs over is cut off, the box's area is uniform. Its share says what is left of it. */
+/* Cutmix with alpha 1: before what hangs over is cut off, the box's area is uniform. Its share says what is left of
+ * it. */
 TEST(boxes_have_the_area_that_they_say)
 {
     enum { CELLS = 20 };
@@ -463,7 +470,8 @@ TEST(boxes_have_the_area_that_they_say)
     int areas[CELLS] = { 0 };
     for (int i = 0; i < DRAWS; i++) {
         ssld_view_mix mix = { .struct_size = sizeof mix };
-        CHECK_OK(context, ssld_view_partner(spec, 19, (uint64_t)i, 0, 1ull << 40, (const int32_t[3]){ 3, 3000, 2000 }, &mix));
+        CHECK_OK(context,
+                 ssld_view_partner(spec, 19, (uint64_t)i, 0, 1ull << 40, (const int32_t[3]){ 3, 3000, 2000 }, &mix));
         CHECK(mix.partner < 1ull << 40 && mix.top >= 0 && mix.left >= 0 && mix.top + mix.height <= 3000 &&
                   mix.left + mix.width <= 2000,
               "%d + %d, %d + %d", mix.top, mix.height, mix.left, mix.width);
@@ -501,7 +509,9 @@ TEST(mixing_is_the_formula_and_bad_boxes_change_nothing)
     for (int i = 0; i < 24; i++)
         CHECK(own[i] == 0.3f * before[i] + (float)(1 - 0.3) * other[i], "pixel %d is %g", i, own[i]);
     memcpy(own, before, sizeof own);
-    mix = (ssld_view_mix){ .struct_size = sizeof mix, .kind = SSLD_MIX_BOX, .top = 1, .left = 2, .height = 2, .width = 1 };
+    mix = (ssld_view_mix){
+        .struct_size = sizeof mix, .kind = SSLD_MIX_BOX, .top = 1, .left = 2, .height = 2, .width = 1
+    };
     ssld_view_mix_pixels(&mix, shape, other, own);
     for (int i = 0; i < 24; i++)
         CHECK(own[i] == (i % 4 == 2 && i / 4 % 3 >= 1 ? other[i] : before[i]), "pixel %d is %g", i, own[i]);
@@ -579,16 +589,16 @@ TEST(views_of_random_operations_are_pinned)
         for (uint64_t sample = 0; sample < 16; sample++) {
             int32_t shape[3];
             CHECK_OK(context, ssld_view_spec_shape(spec, (const int32_t[3]){ 3, SIDE, SIDE }, shape));
-            CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, SIDE, SIDE }, 21, sample, 1, dst,
-                                                      3 * 48 * 48));
+            CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, SIDE, SIDE }, 21, sample, 1,
+                                                      dst, 3 * 48 * 48));
             all[sample] = hash_floats(dst, (size_t)shape[0] * (size_t)shape[1] * (size_t)shape[2]);
         }
         uint64_t hash = 0;
         for (int i = 0; i < 16; i++)
             hash = (hash ^ all[i]) * 0x9e3779b97f4a7c15u;
         if (hash != hashes[row])
-            snprintf(wrong + strlen(wrong), sizeof wrong - strlen(wrong), "\n0x%016llx, /* %s */", (unsigned long long)hash,
-                     operations[row]);
+            snprintf(wrong + strlen(wrong), sizeof wrong - strlen(wrong), "\n0x%016llx, /* %s */",
+                     (unsigned long long)hash, operations[row]);
         ssld_view_spec_destroy(spec);
     }
     CHECK(!*wrong, "%s", wrong);
@@ -603,8 +613,8 @@ TEST(grey_images_are_augmented_too_and_colours_for_them_are_refused)
     const int32_t image[3] = { 1, SIDE, SIDE };
     int32_t shape[3];
     fill_pixels(pixels, sizeof pixels);
-    static const char *const grey[] = { "randaugment(9, ops=6, p=1, fill=128)", "color_jitter(1, 1, 1, 0.5)", "paddle_randaugment",
-                                        "autoaugment(v0, fill=0)", "erase(1)" };
+    static const char *const grey[] = { "randaugment(9, ops=6, p=1, fill=128)", "color_jitter(1, 1, 1, 0.5)",
+                                        "paddle_randaugment", "autoaugment(v0, fill=0)", "erase(1)" };
     for (size_t i = 0; i < sizeof grey / sizeof *grey; i++) {
         ssld_view_spec *spec = parse(context, grey[i]);
         for (uint64_t sample = 0; sample < 50; sample++)
@@ -633,8 +643,8 @@ TEST(the_host_s_pixels_are_not_written_to)
     for (size_t row = 0; row < sizeof operations / sizeof *operations; row++) {
         ssld_view_spec *spec = parse(context, operations[row]);
         for (uint64_t sample = 0; sample < 30; sample++)
-            CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, SIDE, SIDE }, 2, sample, 0, dst,
-                                                      3 * 48 * 48));
+            CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, SIDE, SIDE }, 2, sample, 0,
+                                                      dst, 3 * 48 * 48));
         CHECK(!memcmp(before, pixels, FLOATS), "%s wrote to the host's pixels", operations[row]);
         ssld_view_spec_destroy(spec);
     }
@@ -652,8 +662,9 @@ TEST(images_of_one_row_column_or_pixel_are_augmented)
         for (size_t row = 3; row < sizeof operations / sizeof *operations; row++) {
             ssld_view_spec *spec = parse(context, operations[row]);
             for (uint64_t sample = 0; sample < 40; sample++)
-                CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, sizes[i][0], sizes[i][1] }, 2,
-                                                          sample, 0, dst, FLOATS));
+                CHECK_OK(context,
+                         ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, sizes[i][0], sizes[i][1] }, 2,
+                                                 sample, 0, dst, FLOATS));
             ssld_view_spec_destroy(spec);
         }
     ssld_context_destroy(context);
@@ -673,10 +684,10 @@ TEST(every_allocation_of_an_augmentation_may_fail)
                 ssld_view_spec *spec = NULL;
                 ssld_status status = ssld_view_spec_parse(context, operations[row], &spec);
                 if (!status)
-                    status = ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, SIDE, SIDE }, 2, sample, 0, dst,
-                                                     3 * 48 * 48);
-                CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "%s, %d allocations: %s", operations[row], allowed,
-                      ssld_status_name(status));
+                    status = ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, SIDE, SIDE }, 2, sample, 0,
+                                                     dst, 3 * 48 * 48);
+                CHECK(status == SSLD_OK || status == SSLD_OUT_OF_MEMORY, "%s, %d allocations: %s", operations[row],
+                      allowed, ssld_status_name(status));
                 done = !status;
                 ssld_view_spec_destroy(spec);
                 CHECK(atomic_load(&budget.out) == 1, "%s, %d allocations: %d blocks left", operations[row], allowed,
@@ -695,15 +706,15 @@ TEST(texts_of_operations_round_trip)
     } rows[] = {
         { "randaugment(9)", "randaugment(magnitude=9, ops=2, p=0.5, mstd=0.5, list=increasing, resample=bicubic, "
                             "fill=124/116/104, apply=1) normalize(mean=0, std=1)" },
-        { "autoaugment(original)",
-          "autoaugment(policy=original, mstd=0, resample=bicubic, fill=124/116/104, apply=1) normalize(mean=0, std=1)" },
+        { "autoaugment(original)", "autoaugment(policy=original, mstd=0, resample=bicubic, fill=124/116/104, apply=1) "
+                                   "normalize(mean=0, std=1)" },
         { "paddle_randaugment", "paddle_randaugment(magnitude=5, ops=2, fill=128) normalize(mean=0, std=1)" },
         { "paddle_autoaugment", "paddle_autoaugment(policy=imagenet, fill=128) normalize(mean=0, std=1)" },
         { "color_jitter(0.4, hue=0.1)",
           "color_jitter(brightness=0.4, contrast=0, saturation=0, hue=0.1, p=1) normalize(mean=0, std=1)" },
-        { "erase(0.1) mixup(0.2)",
-          "normalize(mean=0, std=1) erase(p=0.1, area=0.02..0.3333333333333333, ratio=0.3..3.3333333333333335, mode=pixel, "
-          "value=0, aspect=log, tries=10) mixup(alpha=0.2, p=1)" },
+        { "erase(0.1) mixup(0.2)", "normalize(mean=0, std=1) erase(p=0.1, area=0.02..0.3333333333333333, "
+                                   "ratio=0.3..3.3333333333333335, mode=pixel, "
+                                   "value=0, aspect=log, tries=10) mixup(alpha=0.2, p=1)" },
         { "cutmix(1, 0.5)", "normalize(mean=0, std=1) cutmix(alpha=1, p=0.5)" },
         { "normalize(0, 1) mixup_or_cutmix(0.8, 1)",
           "normalize(mean=0, std=1) mixup_or_cutmix(mixup=0.8, cutmix=1, p=1, switch=0.5)" },
@@ -752,18 +763,19 @@ TEST(impossible_operations_are_refused_with_what_was_expected)
     ssld_context_destroy(context);
 }
 
-TEST_MAIN(TEST_ROW(normal_variates_are_normal_one_by_one_and_in_bulk), TEST_ROW(exact_sin_and_cos_are_close_to_the_true_ones),
-          TEST_ROW(beta_variates_have_the_beta_distribution),
+TEST_MAIN(TEST_ROW(normal_variates_are_normal_one_by_one_and_in_bulk),
+          TEST_ROW(exact_sin_and_cos_are_close_to_the_true_ones), TEST_ROW(beta_variates_have_the_beta_distribution),
           TEST_ROW(paddle_crops_are_uniform_in_ratio_share_and_position_and_always_fit),
           TEST_ROW(randaugment_chooses_evenly_and_levels_are_normal),
           TEST_ROW(randaugment_cuts_levels_at_ten_and_applies_with_its_probability),
           TEST_ROW(policies_choose_evenly_and_steps_come_with_their_probabilities),
           TEST_ROW(paddle_randaugment_has_fixed_strengths_and_even_choices),
           TEST_ROW(colour_jitter_is_uniform_in_order_and_strength),
-          TEST_ROW(erased_boxes_are_uniform_in_area_ratio_and_position), TEST_ROW(erasing_fills_the_box_and_nothing_else),
-          TEST_ROW(partners_are_uniform_and_shares_have_their_distribution), TEST_ROW(boxes_have_the_area_that_they_say),
-          TEST_ROW(mixing_is_the_formula_and_bad_boxes_change_nothing), TEST_ROW(partners_of_impossible_samples_are_refused),
-          TEST_ROW(views_of_random_operations_are_pinned),
+          TEST_ROW(erased_boxes_are_uniform_in_area_ratio_and_position),
+          TEST_ROW(erasing_fills_the_box_and_nothing_else),
+          TEST_ROW(partners_are_uniform_and_shares_have_their_distribution),
+          TEST_ROW(boxes_have_the_area_that_they_say), TEST_ROW(mixing_is_the_formula_and_bad_boxes_change_nothing),
+          TEST_ROW(partners_of_impossible_samples_are_refused), TEST_ROW(views_of_random_operations_are_pinned),
           TEST_ROW(grey_images_are_augmented_too_and_colours_for_them_are_refused),
           TEST_ROW(the_host_s_pixels_are_not_written_to), TEST_ROW(images_of_one_row_column_or_pixel_are_augmented),
           TEST_ROW(every_allocation_of_an_augmentation_may_fail), TEST_ROW(texts_of_operations_round_trip),
