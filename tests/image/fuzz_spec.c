@@ -39,7 +39,10 @@ static void render(const ssld_view_spec *spec)
                     (int64_t)shape[0] * shape[1] * shape[2] <= MOST_FLOATS;
             memcpy(at, shape, sizeof at);
         }
-        if (small && ssld_view_render_pixels(spec, pixels, images[i], 1, 2, 3, dst, MOST_FLOATS) == SSLD_OK) {
+        /* exif leaves the size open until the file says it. */
+        bool known = small && at[1] > 0 && at[2] > 0;
+        if (small && ssld_view_render_pixels(spec, pixels, images[i], 1, 2, 3, dst, MOST_FLOATS) == SSLD_OK &&
+            known) {
             ssld_view_mix mix = { .struct_size = sizeof mix };
             must(ssld_view_partner(spec, 1, 2, 3, 10, at, &mix) == SSLD_OK, "no partner");
             ssld_view_mix_pixels(&mix, at, dst, dst);
