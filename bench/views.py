@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Views a second on one core: JPEG files of 500 x 375 to random resized crops of 224, flipped at random, normalised, as floats.
 
-usage: views.py [--images FOLDER] [--seconds S] [--rounds R]
+usage: views.py [--images FOLDER] [--seconds S] [--rounds R] [--randaugment]
+
+--randaugment: with rand-m9-mstd0.5-inc1 behind the flip, against timm's on Pillow.
 
 libssld and the peers that can be imported (Pillow with torchvision's transforms; OpenCV as PaddleClas uses it) take turns
 on the same core over the same files, so that whatever the machine does meanwhile happens to all. Without a folder of JPEG
@@ -108,15 +110,51 @@ def opencv_views(files):
     return render
 
 
-def contestants(files):
-    paddle = "rrc(224, draw=paddle, filter=cv_linear) flip(0.5) normalize(imagenet)"
-    for name, make in (("libssld", ssld_views), ("libssld, cv_linear", lambda f: ssld_views(f, paddle)),
-                       ("Pillow + torchvision", torchvision_views), ("OpenCV as PaddleClas", opencv_views),
-                       ("Pillow, decoding alone", pillow_decode)):
+def timm_views(files):
+    """timm's training pipeline with rand-m9-mstd0.5-inc1. Its RandAugment is loaded by itself: the rest wants a newer
+    torchvision than may be there."""
+    import importlib.util
+    import torch
+    from PIL import Image
+    from torchvision import transforms
+    torch.set_num_threads(1)
+    package = importlib.util.find_spec("timm")
+    if not package:
+        raise ImportError("No module named 'timm'")
+    spec = importlib.util.spec_from_file_location(
+        "auto_augment", os.path.join(package.submodule_search_locations[0], "data", "auto_augment.py"))
+    auto_augment = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(auto_augment)
+    parameters = dict(translate_const=100, img_mean=(124, 116, 104), interpolation=Image.BICUBIC)
+    augment = auto_augment.rand_augment_transform("rand-m9-mstd0.5-inc1", parameters)
+    pipeline = transforms.Compose([transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), augment,
+                                   transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
+
+    def render(i):
+        pipeline(Image.open(io.BytesIO(files[i % len(files)])).convert("RGB"))
+    return render
+
+
+def contestants(files, randaugment):
+    if randaugment:
+        augmented = "rrc(224) flip(0.5) randaugment(9) normalize(imagenet)"
+        rows = (("libssld", lambda f: ssld_views(f, augmented)), ("timm", timm_views),
+                ("libssld, all augmented", lambda f: ssld_views(f, augmented.replace("(9)", "(9, p=1)"))),
+                ("libssld, without", ssld_views), ("Pillow + torchvision, without", torchvision_views))
+    else:
+        rows = plain_rows()
+    for name, make in rows:
         try:
             yield name, make(files)
         except ImportError as error:
             print(f"{name}: left out, {error}")
+
+
+def plain_rows():
+    paddle = "rrc(224, draw=paddle, filter=cv_linear) flip(0.5) normalize(imagenet)"
+    return (("libssld", ssld_views), ("libssld, cv_linear", lambda f: ssld_views(f, paddle)),
+            ("Pillow + torchvision", torchvision_views), ("OpenCV as PaddleClas", opencv_views),
+            ("Pillow, decoding alone", pillow_decode))
 
 
 def rate(render, seconds):
@@ -135,6 +173,7 @@ def main():
     parser.add_argument("--images", help="a folder of JPEG files")
     parser.add_argument("--seconds", type=float, default=1.5, help="of each turn")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--randaugment", action="store_true")
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -142,7 +181,7 @@ def main():
     if args.images:
         files = [open(path, "rb").read() for path in sorted(glob.glob(os.path.join(args.images, "*.jp*g")))]
     print(f"{len(files)} files of {sum(map(len, files)) // len(files)} bytes on average")
-    runs = list(contestants(files))
+    runs = list(contestants(files, args.randaugment))
     for _, render in runs:
         rate(render, 0.3)
     results = {name: [] for name, _ in runs}
@@ -151,7 +190,7 @@ def main():
             results[name].append(rate(render, args.seconds))
     for name in results:
         ratios = [a / b for a, b in zip(results["libssld"], results[name])]
-        print(f"{name:24} {statistics.median(results[name]):7.0f} views/s   libssld is {statistics.median(ratios):5.2f} times as fast")
+        print(f"{name:30} {statistics.median(results[name]):7.0f} views/s   libssld is {statistics.median(ratios):5.2f} times as fast")
 
 
 if __name__ == "__main__":

@@ -146,11 +146,13 @@ static ssld_status render_sample(const ssld_loader *loader, uint64_t sample, uin
     if (content.decoded)
         return ssld_view_draw_pixels(loader->spec, content.bytes, dataset->image, seed, sample, view, dst,
                                      loader->view_floats, fault);
-    return ssld_view_draw(loader->spec, content.bytes, content.size, seed, sample, view, dst, loader->view_floats, fault);
+    return ssld_view_draw(loader->spec, content.bytes, content.size, seed, sample, view, dst, loader->view_floats,
+                          fault);
 }
 
 /* A mixed view has no class of its own. */
-static ssld_status mix_in_partner(const ssld_loader *loader, struct slot *slot, int32_t i, struct worker *worker, float *dst)
+static ssld_status mix_in_partner(const ssld_loader *loader, struct slot *slot, int32_t i, struct worker *worker,
+                                  float *dst)
 {
     ssld_view_mix mix;
     ssld_mix_draw(loader->spec, loader->options.view_seed, slot->samples[i], slot->views[i], loader->dataset->count,

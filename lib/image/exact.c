@@ -57,7 +57,7 @@ static double sine_series(double r)
 {
     double square = r * r, sum = 0.0;
     for (int n = 16; n >= 2; n -= 2)
-        sum = square / (n * (n + 1)) * (sum - 1.0);
+        sum = -square / (n * (n + 1)) * (1.0 + sum);
     return r + r * sum;
 }
 
@@ -66,7 +66,7 @@ static double cosine_series(double r)
 {
     double square = r * r, sum = 0.0;
     for (int n = 15; n >= 3; n -= 2)
-        sum = square / (n * (n + 1)) * (sum - 1.0);
+        sum = -square / (n * (n + 1)) * (1.0 + sum);
     return 1.0 - (0.5 * square + 0.5 * square * sum);
 }
 
