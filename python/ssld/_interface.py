@@ -193,7 +193,7 @@ STRUCTS = {
     "ssld_model_load_options": ModelLoadOptions, "ssld_model_info": ModelInfo, "ssld_teacher_options": TeacherOptions,
     "ssld_layer": Layer, "ssld_ensemble_options": EnsembleOptions, "ssld_output": Output,
     "ssld_teacher_verdict": TeacherVerdict, "ssld_evaluation": Evaluation, "ssld_dataset_options": DatasetOptions,
-    "ssld_loader_options": LoaderOptions,
+    "ssld_loader_options": LoaderOptions, "ssld_view_mix": ViewMix,
     "ssld_store_writer_options": StoreWriterOptions, "ssld_store_options": StoreOptions, "ssld_store_info": StoreInfo,
     "ssld_store_range": StoreRange, "ssld_store_sizes": StoreSizes, "ssld_store_statistics": StoreStatistics,
     "ssld_store_damage": StoreDamage,
