@@ -6,8 +6,8 @@
  *   u = m0 (x + 1/2) + m1 (y + 1/2) + m2        v = m3 (x + 1/2) + m4 (y + 1/2) + m5
  *
  * A pixel with (u, v) outside the image keeps the fill colour. Bilinear and bicubic weigh the pixels around (u, v) in
- * double: i = floor(u - 1/2), d = u - 1/2 - i, along rows first. Neighbours beyond an edge are the edge's. Nearest walks
- * along the row in 16.16 fixed point, or adds up doubles if the matrix only scales and shifts.
+ * double: i = floor(u - 1/2), d = u - 1/2 - i, along rows first. Neighbours beyond an edge are the edge's. Nearest
+ * walks along the row in 16.16 fixed point, or adds up doubles if the matrix only scales and shifts.
  *
  * The image is copied into words of four bytes with an edge of two pixels all around, so that a neighbour is one load
  * of all channels, wherever it is, and loops become vectors. */
@@ -29,7 +29,8 @@ static int32_t cell_of(double coordinate)
     return coordinate < 0.0 ? -1 : coordinate >= INT32_MAX ? INT32_MAX : (int32_t)coordinate;
 }
 
-static void copy_pixel(const struct ssld_image *src, int32_t y, int32_t x, struct ssld_image *dst, int32_t to_y, int32_t to_x)
+static void copy_pixel(const struct ssld_image *src, int32_t y, int32_t x, struct ssld_image *dst, int32_t to_y,
+                       int32_t to_x)
 {
     size_t channels = (size_t)src->channels;
     const uint8_t *from = src->pixels + (size_t)y * src->stride + (size_t)x * channels;
@@ -184,8 +185,8 @@ ALWAYS_INLINE uint8_t clipped(double value)
 }
 
 /* One channel of a row. */
-MULTIVERSION static void bicubic_row(const uint32_t *restrict words, int32_t stride, const struct plan *plan, int32_t width,
-                                     int shift, uint8_t *restrict to)
+MULTIVERSION static void bicubic_row(const uint32_t *restrict words, int32_t stride, const struct plan *plan,
+                                     int32_t width, int shift, uint8_t *restrict to)
 {
     const int32_t *restrict at = plan->at;
     const double *restrict across = plan->across, *restrict down = plan->down;
@@ -198,8 +199,8 @@ MULTIVERSION static void bicubic_row(const uint32_t *restrict words, int32_t str
 }
 
 /* With every `down` 0 the cubic is its second row: shears and shifts along x. */
-MULTIVERSION static void bicubic_level_row(const uint32_t *restrict words, const struct plan *plan, int32_t width, int shift,
-                                           uint8_t *restrict to)
+MULTIVERSION static void bicubic_level_row(const uint32_t *restrict words, const struct plan *plan, int32_t width,
+                                           int shift, uint8_t *restrict to)
 {
     const int32_t *restrict at = plan->at;
     const double *restrict across = plan->across;
@@ -214,12 +215,13 @@ MULTIVERSION static void bicubic_upright_row(const uint32_t *restrict words, int
     const int32_t *restrict at = plan->at;
     const double *restrict down = plan->down;
     for (int32_t x = 0; x < width; x++)
-        to[x] = clipped(cubic(channel(words[at[x] - stride], shift), channel(words[at[x]], shift),
-                              channel(words[at[x] + stride], shift), channel(words[at[x] + 2 * stride], shift), down[x]));
+        to[x] =
+            clipped(cubic(channel(words[at[x] - stride], shift), channel(words[at[x]], shift),
+                          channel(words[at[x] + stride], shift), channel(words[at[x] + 2 * stride], shift), down[x]));
 }
 
-MULTIVERSION static void bilinear_row(const uint32_t *restrict words, int32_t stride, const struct plan *plan, int32_t width,
-                                      int shift, uint8_t *restrict to)
+MULTIVERSION static void bilinear_row(const uint32_t *restrict words, int32_t stride, const struct plan *plan,
+                                      int32_t width, int shift, uint8_t *restrict to)
 {
     const int32_t *restrict at = plan->at;
     const double *restrict across = plan->across, *restrict down = plan->down;
@@ -259,25 +261,28 @@ static void spread(const uint8_t *bytes, const uint8_t *inside, int32_t width, s
         *to = inside[x] ? bytes[x] : *to;
 }
 
-static ssld_status smooth(ssld_context *context, const struct ssld_image *src, const double m[6], enum pixel_filter filter,
-                          struct ssld_image *dst, struct ssld_fault *fault)
+static ssld_status smooth(ssld_context *context, const struct ssld_image *src, const double m[6],
+                          enum pixel_filter filter, struct ssld_image *dst, struct ssld_fault *fault)
 {
     size_t stride, width = (size_t)src->width;
     if (((size_t)src->height + 2 * EDGE) * (width + 2 * EDGE) > INT32_MAX)
-        return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%d x %d pixels are too many to be rotated", src->height, src->width);
+        return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%d x %d pixels are too many to be rotated", src->height,
+                              src->width);
     uint32_t *words = widen(context, src, &stride);
     double *fractions = ssld_alloc_zero(context, width, 2 * sizeof *fractions);
     int32_t *at = ssld_alloc_zero(context, width, sizeof *at);
     uint8_t *bytes = ssld_alloc_zero(context, width, 2);
     ssld_status status = SSLD_OK;
     if (!words || !fractions || !at || !bytes)
-        status = ssld_fault_memory(fault, "an affine transform", ((size_t)src->height + 2 * EDGE) * stride * sizeof *words);
+        status =
+            ssld_fault_memory(fault, "an affine transform", ((size_t)src->height + 2 * EDGE) * stride * sizeof *words);
     for (int32_t y = 0; !status && y < dst->height; y++) {
         struct plan plan = { at, fractions, fractions + width, bytes + width };
         plan_row(m, y, src->height, src->width, (int32_t)stride, &plan);
         for (int32_t c = 0; c < src->channels; c++) {
             sample_row(words, (int32_t)stride, &plan, src->width, 8 * c, filter, bytes);
-            spread(bytes, plan.inside, src->width, (size_t)src->channels, dst->own + (size_t)y * dst->stride + (size_t)c);
+            spread(bytes, plan.inside, src->width, (size_t)src->channels,
+                   dst->own + (size_t)y * dst->stride + (size_t)c);
         }
     }
     ssld_free(context, words);

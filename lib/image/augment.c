@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* augment.c - RandAugment and AutoAugment as timm defines them ("rand-m9-mstd0.5-inc1"), and as PaddleClas does.
  *
- * E. D. Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space", NeurIPS 2020. */
+ * E. D. Cubuk et al., "RandAugment: Practical automated data augmentation with a reduced search space", NeurIPS 2020.
+ */
 #include "image/augment.h"
 
 #include <math.h>
@@ -108,11 +109,11 @@ const struct level_operation ssld_level_operations[LEVEL_NAMES] = {
 /* The lists that RandAugment chooses from, in timm's order: "inc" and without. */
 #define LIST 15
 static const uint8_t lists[2][LIST] = {
-    { AUTO_CONTRAST, EQUALIZE, INVERT, ROTATE, POSTERIZE_INCREASING, SOLARIZE_INCREASING, SOLARIZE_ADD, COLOR_INCREASING,
-      CONTRAST_INCREASING, BRIGHTNESS_INCREASING, SHARPNESS_INCREASING, SHEAR_X, SHEAR_Y, TRANSLATE_X_REL,
-      TRANSLATE_Y_REL },
-    { AUTO_CONTRAST, EQUALIZE, INVERT, ROTATE, POSTERIZE, SOLARIZE, SOLARIZE_ADD, COLOR, CONTRAST, BRIGHTNESS, SHARPNESS,
-      SHEAR_X, SHEAR_Y, TRANSLATE_X_REL, TRANSLATE_Y_REL },
+    { AUTO_CONTRAST, EQUALIZE, INVERT, ROTATE, POSTERIZE_INCREASING, SOLARIZE_INCREASING, SOLARIZE_ADD,
+      COLOR_INCREASING, CONTRAST_INCREASING, BRIGHTNESS_INCREASING, SHARPNESS_INCREASING, SHEAR_X, SHEAR_Y,
+      TRANSLATE_X_REL, TRANSLATE_Y_REL },
+    { AUTO_CONTRAST, EQUALIZE, INVERT, ROTATE, POSTERIZE, SOLARIZE, SOLARIZE_ADD, COLOR, CONTRAST, BRIGHTNESS,
+      SHARPNESS, SHEAR_X, SHEAR_Y, TRANSLATE_X_REL, TRANSLATE_Y_REL },
 };
 
 /* -- Drawing ------------------------------------------------------------------------------------------------------ */
@@ -149,8 +150,8 @@ struct level_rule {
     int32_t                height, width;
 };
 
-/* Draws: 1. applied if below p; 2. negative if at least 1/2; 3. bilinear if at least 1/2, for resample=random; 4., 5. the
- * level's normal deviate, if mstd is not 0. */
+/* Draws: 1. applied if below p; 2. negative if at least 1/2; 3. bilinear if at least 1/2, for resample=random; 4., 5.
+ * the level's normal deviate, if mstd is not 0. */
 static void draw_level(const struct level_rule *rule, enum level_name name, double p, double level,
                        struct ssld_stream *stream, struct augmentation *augmentation)
 {
@@ -163,7 +164,9 @@ static void draw_level(const struct level_rule *rule, enum level_name name, doub
     level = fmax(0.0, fmin(MOST_LEVEL, level));
     if (!applied)
         return;
-    struct pixel_call call = { .operation = kind->operation, .value = kind->value(level, sign), .filter = FILTER_BICUBIC };
+    struct pixel_call call = { .operation = kind->operation,
+                               .value = kind->value(level, sign),
+                               .filter = FILTER_BICUBIC };
     if (rule->resample == RESAMPLE_BILINEAR || (rule->resample == RESAMPLE_RANDOM && other))
         call.filter = FILTER_BILINEAR;
     if (call.operation == PIXELS_TRANSLATE_X)
@@ -174,10 +177,10 @@ static void draw_level(const struct level_rule *rule, enum level_name name, doub
     add_call(augmentation, &call);
 }
 
-/* Draws: 1. nothing is applied unless below `apply`; then of each of the `ops` its place in the list; then of each in turn
- * what draw_level() draws. */
-static void draw_randaugment(const struct operation *operation, int32_t height, int32_t width, struct ssld_stream *stream,
-                             struct augmentation *augmentation)
+/* Draws: 1. nothing is applied unless below `apply`; then of each of the `ops` its place in the list; then of each in
+ * turn what draw_level() draws. */
+static void draw_randaugment(const struct operation *operation, int32_t height, int32_t width,
+                             struct ssld_stream *stream, struct augmentation *augmentation)
 {
     int32_t ops = (int32_t)number(operation, RAND_OPS);
     const uint8_t *list = lists[(int)number(operation, RAND_LIST)];
@@ -200,9 +203,10 @@ static enum level_name step_name(const struct policy_step *step, bool research)
     return research && posterize ? POSTERIZE_INCREASING : (enum level_name)step->operation;
 }
 
-/* Draws: 1. nothing is applied unless below `apply`; 2. the sub-policy; then of both its steps what draw_level() draws. */
-static void draw_autoaugment(const struct operation *operation, int32_t height, int32_t width, struct ssld_stream *stream,
-                             struct augmentation *augmentation)
+/* Draws: 1. nothing is applied unless below `apply`; 2. the sub-policy; then of both its steps what draw_level()
+ * draws. */
+static void draw_autoaugment(const struct operation *operation, int32_t height, int32_t width,
+                             struct ssld_stream *stream, struct augmentation *augmentation)
 {
     int policy = (int)number(operation, AUTO_POLICY); /* v0|v0r|original|originalr */
     const sub_policy *policies = policy < 2 ? ssld_policy_v0 : ssld_policy_original;
@@ -212,7 +216,8 @@ static void draw_autoaugment(const struct operation *operation, int32_t height, 
         return;
     const struct policy_step *steps = policies[ssld_stream_below(stream, SSLD_POLICIES)];
     for (int i = 0; i < 2; i++)
-        draw_level(&rule, step_name(&steps[i], policy % 2), steps[i].tenths / 10.0, steps[i].level, stream, augmentation);
+        draw_level(&rule, step_name(&steps[i], policy % 2), steps[i].tenths / 10.0, steps[i].level, stream,
+                   augmentation);
 }
 
 /* What PaddleClas's steps share. Its RandAugment takes level / 10 of the strongest value, its policies the level-th of
@@ -262,14 +267,14 @@ static void add_paddle_call(const struct paddle_rule *rule, enum pixel_operation
 
 /* PaddleClas's list. */
 static const uint8_t paddle_list[] = {
-    PIXELS_SHEAR_X,  PIXELS_SHEAR_Y,   PIXELS_TRANSLATE_X, PIXELS_TRANSLATE_Y, PIXELS_ROTATE,   PIXELS_COLOR, PIXELS_POSTERIZE,
-    PIXELS_SOLARIZE, PIXELS_CONTRAST,  PIXELS_SHARPNESS,   PIXELS_BRIGHTNESS,  PIXELS_AUTOCONTRAST, PIXELS_EQUALIZE,
-    PIXELS_INVERT,
+    PIXELS_SHEAR_X,    PIXELS_SHEAR_Y,      PIXELS_TRANSLATE_X, PIXELS_TRANSLATE_Y, PIXELS_ROTATE,
+    PIXELS_COLOR,      PIXELS_POSTERIZE,    PIXELS_SOLARIZE,    PIXELS_CONTRAST,    PIXELS_SHARPNESS,
+    PIXELS_BRIGHTNESS, PIXELS_AUTOCONTRAST, PIXELS_EQUALIZE,    PIXELS_INVERT,
 };
 
 /* Draws, of each of the `ops` in turn: 1. its place in the list; 2. negative if at least 1/2. */
-static void draw_paddle_rand(const struct operation *operation, int32_t height, int32_t width, struct ssld_stream *stream,
-                             struct augmentation *augmentation)
+static void draw_paddle_rand(const struct operation *operation, int32_t height, int32_t width,
+                             struct ssld_stream *stream, struct augmentation *augmentation)
 {
     struct paddle_rule rule = { false, &operation->arguments[PADDLE_RAND_FILL], height, width };
     for (int32_t i = 0; i < (int32_t)number(operation, PADDLE_RAND_OPS); i++) {
@@ -281,8 +286,8 @@ static void draw_paddle_rand(const struct operation *operation, int32_t height, 
 }
 
 /* Draws: 1. the sub-policy; then of both its steps 2. applied if below its probability, 3. negative if at least 1/2. */
-static void draw_paddle_auto(const struct operation *operation, int32_t height, int32_t width, struct ssld_stream *stream,
-                             struct augmentation *augmentation)
+static void draw_paddle_auto(const struct operation *operation, int32_t height, int32_t width,
+                             struct ssld_stream *stream, struct augmentation *augmentation)
 {
     static const sub_policy *const policies[] = { ssld_policy_imagenet, ssld_policy_cifar10, ssld_policy_svhn };
     struct paddle_rule rule = { true, &operation->arguments[PADDLE_AUTO_FILL], height, width };

@@ -94,7 +94,8 @@ static ssld_status normalize_shape(const struct operation *operation, const int3
 
 const struct operation_kind ssld_operation_normalize = {
     .name = "normalize",
-    .arguments = { { "mean", ARGUMENT_CHANNELS, -1e6, 1e6, NULL, NULL }, { "std", ARGUMENT_CHANNELS, 1e-6, 1e6, NULL, NULL } },
+    .arguments = { { "mean", ARGUMENT_CHANNELS, -1e6, 1e6, NULL, NULL },
+                   { "std", ARGUMENT_CHANNELS, 1e-6, 1e6, NULL, NULL } },
     .preset = "imagenet",
     .preset_arguments = "0.485/0.456/0.406, 0.229/0.224/0.225",
     .stage = STAGE_NORMALIZE,

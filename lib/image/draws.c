@@ -46,8 +46,8 @@ ALWAYS_INLINE double plain_log(double x)
     return k * 0.69314718055994531 + (2.0 * s + 2.0 * s * sum);
 }
 
-/* sqrt(-2 ln u) (cos t, sin t): u = (radius + 1/2) / 2^32 is never 0; t = angle * 2 pi / 2^32, less a quarter of pi. The
- * two upper bits of angle are the quarter, so the series need |x| <= pi / 4 only. */
+/* sqrt(-2 ln u) (cos t, sin t): u = (radius + 1/2) / 2^32 is never 0; t = angle * 2 pi / 2^32, less a quarter of pi.
+ * The two upper bits of angle are the quarter, so the series need |x| <= pi / 4 only. */
 ALWAYS_INLINE void box_muller(uint32_t radius, uint32_t angle, double *first, double *second)
 {
     double r = sqrt(-2.0 * plain_log((radius + 0.5) * (1.0 / 4294967296.0)));
@@ -117,10 +117,10 @@ void ssld_noise_take(struct noise *noise, float *dst, size_t count)
 
 /* -- Beta --------------------------------------------------------------------------------------------------------- */
 
-/* The logarithm of a Gamma(alpha, 1) variate. G. Marsaglia, W. W. Tsang, "A simple method for generating gamma variables",
- * ACM TOMS 26 (2000), for alpha >= 1: with d = alpha - 1/3, c = 1 / sqrt(9 d), v = (1 + c x)^3 and normal x, d v is taken
- * if ln u < x^2 / 2 + d - d v + d ln v. Draws of a try: 1., 2. x; 3. u, if v is positive. For alpha < 1, of alpha + 1 and
- * then times w^(1 / alpha): one more word. */
+/* The logarithm of a Gamma(alpha, 1) variate. G. Marsaglia, W. W. Tsang, "A simple method for generating gamma
+ * variables", ACM TOMS 26 (2000), for alpha >= 1: with d = alpha - 1/3, c = 1 / sqrt(9 d), v = (1 + c x)^3 and normal
+ * x, d v is taken if ln u < x^2 / 2 + d - d v + d ln v. Draws of a try: 1., 2. x; 3. u, if v is positive. For alpha <
+ * 1, of alpha + 1 and then times w^(1 / alpha): one more word. */
 static double draw_log_gamma(struct ssld_stream *stream, double alpha)
 {
     double raised = alpha < 1 ? alpha + 1 : alpha, d = raised - 1.0 / 3, c = 1 / sqrt(9 * d), log_v;

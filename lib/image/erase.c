@@ -13,10 +13,11 @@ enum { ERASE_P, ERASE_AREA, ERASE_RATIO, ERASE_MODE, ERASE_VALUE, ERASE_ASPECT, 
 enum { MODE_PIXEL, MODE_RAND, MODE_CONST };
 enum { ASPECT_LOG, ASPECT_LINEAR };
 
-/* Draws: 1. nothing is erased unless below p; of each try: 2. the area's share, uniform; 3. the aspect ratio, height to
- * width, uniform or with a uniform logarithm; of the try that fits, smaller than the view both ways: 4. the top row; 5. the
- * left column. Sides are rounded half to even. A height of 0: nothing is erased. */
-struct crop_box ssld_erase_box(const struct operation *operation, int32_t height, int32_t width, struct ssld_stream *stream)
+/* Draws: 1. nothing is erased unless below p; of each try: 2. the area's share, uniform; 3. the aspect ratio, height
+ * to width, uniform or with a uniform logarithm; of the try that fits, smaller than the view both ways: 4. the top
+ * row; 5. the left column. Sides are rounded half to even. A height of 0: nothing is erased. */
+struct crop_box ssld_erase_box(const struct operation *operation, int32_t height, int32_t width,
+                               struct ssld_stream *stream)
 {
     const double *area = operation->arguments[ERASE_AREA].values, *ratio = operation->arguments[ERASE_RATIO].values;
     bool linear = operation->arguments[ERASE_ASPECT].values[0] == ASPECT_LINEAR;
@@ -40,8 +41,10 @@ struct crop_box ssld_erase_box(const struct operation *operation, int32_t height
     return box;
 }
 
-/* Draws behind those of the box: mode rand: a normal deviate for each channel; pixel: noise, plane by plane, row by row. */
-static void erase_apply(const struct operation *operation, struct ssld_stream *stream, const int32_t shape[3], float *view)
+/* Draws behind those of the box: mode rand: a normal deviate for each channel; pixel: noise, plane by plane, row by
+ * row. */
+static void erase_apply(const struct operation *operation, struct ssld_stream *stream, const int32_t shape[3],
+                        float *view)
 {
     struct crop_box box = ssld_erase_box(operation, shape[1], shape[2], stream);
     int mode = (int)operation->arguments[ERASE_MODE].values[0];

@@ -187,7 +187,9 @@ static ssld_status resize_frame(const struct operation *operation, struct ssld_s
 
 const struct operation_kind ssld_operation_resize = {
     .name = "resize",
-    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIDE), { "rule", ARGUMENT_WORD, 0, 0, "torchvision", RULES }, FILTER_ARGUMENT },
+    .arguments = { SIZE_ARGUMENT(ARGUMENT_SIDE),
+                   { "rule", ARGUMENT_WORD, 0, 0, "torchvision", RULES },
+                   FILTER_ARGUMENT },
     .shape = resize_shape,
     .frame = resize_frame,
 };
@@ -218,14 +220,15 @@ static int32_t half_margin(const struct operation *operation, int32_t margin)
     return is_paddle(operation, 1) ? margin / 2 : (int32_t)rint(margin / 2.0);
 }
 
-static ssld_status center_crop_frame(const struct operation *operation, struct ssld_stream *stream, const int32_t out[3],
-                                     struct ssld_frame *frame, struct ssld_fault *fault)
+static ssld_status center_crop_frame(const struct operation *operation, struct ssld_stream *stream,
+                                     const int32_t out[3], struct ssld_frame *frame, struct ssld_fault *fault)
 {
     (void)stream;
     (void)fault;
     int32_t in[3];
     ssld_frame_shape(frame, in);
-    struct crop_box box = { half_margin(operation, in[1] - out[1]), half_margin(operation, in[2] - out[2]), out[1], out[2] };
+    struct crop_box box = { half_margin(operation, in[1] - out[1]), half_margin(operation, in[2] - out[2]), out[1],
+                            out[2] };
     ssld_frame_crop(frame, &box);
     return SSLD_OK;
 }

@@ -10,9 +10,9 @@
 enum { BRIGHTNESS_BY, CONTRAST_BY, SATURATION_BY, HUE_BY, PARTS };
 #define APPLY PARTS
 
-/* Draws: 1. nothing is changed unless below p; 2., 3., 4. the order: for place 3, 2, 1 the place up to it that it changes
- * with; 5. to 8. brightness, contrast, saturation uniform in 1 - s .. 1 + s, from 0 up, and hue in -s .. s. What has no
- * strength is left out. */
+/* Draws: 1. nothing is changed unless below p; 2., 3., 4. the order: for place 3, 2, 1 the place up to it that it
+ * changes with; 5. to 8. brightness, contrast, saturation uniform in 1 - s .. 1 + s, from 0 up, and hue in -s .. s.
+ * What has no strength is left out. */
 void ssld_jitter_draw(const struct operation *operation, struct ssld_stream *stream, struct augmentation *augmentation)
 {
     static const enum pixel_operation kinds[PARTS] = { PIXELS_BRIGHTNESS, PIXELS_CONTRAST, PIXELS_COLOR, PIXELS_HUE };

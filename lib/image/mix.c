@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* mix.c - mixup and cutmix with a partner that is a pure function of (seed, sample, view), so that the teacher sees the
- * mixture and no batch has to be put together again.
+/* mix.c - mixup and cutmix with a partner that is a pure function of (seed, sample, view), so that the teacher sees
+ * the mixture and no batch has to be put together again.
  *
- * H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018; S. Yun et al., "CutMix: Regularization Strategy
- * to Train Strong Classifiers with Localizable Features", ICCV 2019. */
+ * H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018; S. Yun et al., "CutMix: Regularization
+ * Strategy to Train Strong Classifiers with Localizable Features", ICCV 2019. */
 #include "image/operation.h"
 
 #include <math.h>
@@ -12,7 +12,8 @@
 #include "core/multiversion.h"
 #include "image/draws.h"
 
-/* How often of two alphas the second, the box's, is used; what an operation has no argument for is fixed by its kind. */
+/* How often of two alphas the second, the box's, is used; what an operation has no argument for is fixed by its kind.
+ */
 struct mix_rule {
     double blend_alpha, box_alpha, p, box;
 };
@@ -36,8 +37,8 @@ static uint64_t draw_below(struct ssld_stream *stream, uint64_t bound)
     return high * above + (middle >> 32) + (other >> 32);
 }
 
-/* The box's sides are sqrt(1 - share) of the view's, cut to whole pixels; half of it, rounded down, lies on each side of its
- * centre, and what hangs over the view's edge is cut off. */
+/* The box's sides are sqrt(1 - share) of the view's, cut to whole pixels; half of it, rounded down, lies on each side
+ * of its centre, and what hangs over the view's edge is cut off. */
 static void place_box(int32_t length, double part, int32_t centre, int32_t *first, int32_t *count)
 {
     int32_t half = (int32_t)(length * part) / 2, end = centre + half < length ? centre + half : length;
@@ -45,8 +46,8 @@ static void place_box(int32_t length, double part, int32_t centre, int32_t *firs
     *count = end - *first;
 }
 
-/* Draws: 1. mixed if below p; 2. a box if below the share of boxes; 3., 4. the partner; 5. the share of the sample's own
- * pixels, Beta(alpha, alpha); of a box: 6. the row, 7. the column of its centre. */
+/* Draws: 1. mixed if below p; 2. a box if below the share of boxes; 3., 4. the partner; 5. the share of the sample's
+ * own pixels, Beta(alpha, alpha); of a box: 6. the row, 7. the column of its centre. */
 void ssld_mix_draw(const ssld_view_spec *spec, uint64_t seed, uint64_t sample, uint32_t view, uint64_t samples,
                    const int32_t shape[3], ssld_view_mix *mix)
 {
@@ -103,8 +104,8 @@ int32_t ssld_view_spec_mixes(const ssld_view_spec *spec)
     return spec->mix >= 0;
 }
 
-ssld_status ssld_view_partner(const ssld_view_spec *spec, uint64_t seed, uint64_t sample, uint32_t view, uint64_t samples,
-                              const int32_t shape[3], ssld_view_mix *mix)
+ssld_status ssld_view_partner(const ssld_view_spec *spec, uint64_t seed, uint64_t sample, uint32_t view,
+                              uint64_t samples, const int32_t shape[3], ssld_view_mix *mix)
 {
     ssld_view_mix own;
     if (!samples || sample >= samples)
@@ -112,8 +113,8 @@ ssld_status ssld_view_partner(const ssld_view_spec *spec, uint64_t seed, uint64_
                          "ssld_view_partner: sample %llu of %llu; the data set's count belongs here",
                          (unsigned long long)sample, (unsigned long long)samples);
     if (shape[0] < 1 || shape[1] < 1 || shape[2] < 1)
-        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "ssld_view_partner: views of shape %d x %d x %d", shape[0],
-                         shape[1], shape[2]);
+        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "ssld_view_partner: views of shape %d x %d x %d",
+                         shape[0], shape[1], shape[2]);
     ssld_mix_draw(spec, seed, sample, view, samples, shape, &own);
     return ssld_info_give(spec->context, "ssld_view_partner", mix, &own, sizeof own);
 }

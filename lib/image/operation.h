@@ -94,8 +94,8 @@ struct ssld_view_spec {
 extern const struct operation_kind *const ssld_operation_kinds[];
 
 /* geometry.c */
-extern const struct operation_kind ssld_operation_exif, ssld_operation_rrc, ssld_operation_resize, ssld_operation_center_crop,
-    ssld_operation_pad_crop, ssld_operation_flip, ssld_operation_vflip;
+extern const struct operation_kind ssld_operation_exif, ssld_operation_rrc, ssld_operation_resize,
+    ssld_operation_center_crop, ssld_operation_pad_crop, ssld_operation_flip, ssld_operation_vflip;
 /* colour.c */
 extern const struct operation_kind ssld_operation_gray, ssld_operation_rgb, ssld_operation_normalize;
 
@@ -127,7 +127,8 @@ struct crop_box ssld_paddle_box(const double scale[2], const double ratio[2], in
                                 struct ssld_stream *stream);
 
 /* Where `erase` erases, see erase.c. */
-struct crop_box ssld_erase_box(const struct operation *operation, int32_t height, int32_t width, struct ssld_stream *stream);
+struct crop_box ssld_erase_box(const struct operation *operation, int32_t height, int32_t width,
+                               struct ssld_stream *stream);
 /* ssld_view_partner() without its checks: samples and the shape must be positive. */
 void ssld_mix_draw(const ssld_view_spec *spec, uint64_t seed, uint64_t sample, uint32_t view, uint64_t samples,
                    const int32_t shape[3], ssld_view_mix *mix);

@@ -42,8 +42,8 @@ ssld_status ssld_pixels_change(ssld_context *context, const struct pixel_call *c
 
 /* -- Parts -------------------------------------------------------------------------------------------------------- */
 
-/* The image's pixels in memory of its own, which may be written to: (return + y * stride). NULL: no memory, the fault is
- * set. A borrowed image is copied first. */
+/* The image's pixels in memory of its own, which may be written to: (return + y * stride). NULL: no memory, the fault
+ * is set. A borrowed image is copied first. */
 uint8_t *ssld_image_own(ssld_context *context, struct ssld_image *image, struct ssld_fault *fault);
 
 /* tones.c: the operations from autocontrast to hue. */

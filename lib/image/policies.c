@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* policies.c - the learned policies of AutoAugment: E. D. Cubuk et al., "AutoAugment: Learning Augmentation Strategies from
- * Data", CVPR 2019, as timm and PaddleClas have them. A row is a sub-policy: two operations, each with its probability in
- * tenths and its level. */
+/* policies.c - the learned policies of AutoAugment: E. D. Cubuk et al., "AutoAugment: Learning Augmentation Strategies
+ * from Data", CVPR 2019, as timm and PaddleClas have them. A row is a sub-policy: two operations, each with its
+ * probability in tenths and its level. */
 #include "image/augment.h"
 
 /* timm's "v0"; "v0r" has POSTERIZE_INCREASING for POSTERIZE. */

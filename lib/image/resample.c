@@ -67,21 +67,21 @@ static inline void transpose16(const uint8_t *from, size_t from_step, uint8_t *t
  * anything. */
 static void to_columns(const uint8_t *src, size_t stride, int32_t rows, size_t bytes, uint8_t *columns)
 {
-    for (int32_t row = 0; row < rows; row += STEP) {
-        const uint8_t *from = src + (size_t)row * stride;
-        int32_t count = rows - row < STEP ? rows - row : STEP;
-        uint8_t *to = columns + row;
-        uint8_t spare[STEP * STEP] = { 0 };
-        for (size_t x = 0; x < bytes; x += STEP) {
-            /* The last ones again rather than bytes behind them. */
-            size_t at = x + STEP <= bytes ? x : bytes < STEP ? 0 : bytes - STEP, length = bytes < STEP ? bytes : STEP;
+    uint8_t spare[STEP * STEP] = { 0 };
+    for (size_t x = 0; x < bytes; x += STEP) {
+        /* The last ones again rather than bytes behind them. */
+        size_t at = x + STEP <= bytes ? x : bytes < STEP ? 0 : bytes - STEP, length = bytes < STEP ? bytes : STEP;
+        for (int32_t row = 0; row < rows; row += STEP) { /* inside: a column is filled while it is in the cache */
+            const uint8_t *from = src + (size_t)row * stride + at;
+            uint8_t *to = columns + at * LANES + row;
+            int32_t count = rows - row < STEP ? rows - row : STEP;
             if (count == STEP && length == STEP) {
-                transpose16(from + at, stride, to + at * LANES, LANES);
+                transpose16(from, stride, to, LANES);
                 continue;
             }
             for (int32_t r = 0; r < count; r++)
-                memcpy(spare + r * STEP, from + (size_t)r * stride + at, length);
-            transpose16(spare, STEP, to + at * LANES, LANES);
+                memcpy(spare + r * STEP, from + (size_t)r * stride, length);
+            transpose16(spare, STEP, to, LANES);
         }
     }
 }

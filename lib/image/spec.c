@@ -172,9 +172,9 @@ static const char *usage(const struct operation_kind *kind, char text[MOST_USAGE
 {
     size_t length = (size_t)snprintf(text, MOST_USAGE, "%s", kind->name);
     for (const struct argument_kind *argument = kind->arguments; argument->name; argument++)
-        length += (size_t)snprintf(text + length, MOST_USAGE - length, "%s%s%s%s", argument == kind->arguments ? "(" : ", ",
-                                   argument->name, argument->standard ? "=" : "",
-                                   argument->standard ? argument->standard : "");
+        length += (size_t)snprintf(text + length, MOST_USAGE - length, "%s%s%s%s",
+                                   argument == kind->arguments ? "(" : ", ", argument->name,
+                                   argument->standard ? "=" : "", argument->standard ? argument->standard : "");
     if (kind->arguments[0].name)
         snprintf(text + length, MOST_USAGE - length, ")");
     return text;
@@ -186,8 +186,9 @@ static ssld_status read_word(ssld_context *context, const struct operation_kind 
     const struct argument_kind *expected = &kind->arguments[index];
     int place = find_word(expected->words, text);
     if (place < 0)
-        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: %s: '%.*s' is not a possible %s; expected one of %s",
-                         kind->name, SLICE(text), expected->name, expected->words);
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                         "view spec: %s: '%.*s' is not a possible %s; expected one of %s", kind->name, SLICE(text),
+                         expected->name, expected->words);
     argument->count = 1;
     argument->values[0] = place;
     return SSLD_OK;
@@ -309,7 +310,7 @@ static ssld_status read_operation(ssld_context *context, struct slice *rest, str
     while (end < rest->length && !is_blank(rest->at[end]) && rest->at[end] != '(')
         end++;
     struct slice word = { rest->at, end }, body = { rest->at + end, 0 };
-    operation->kind = find_kind(word);
+    *operation = (struct operation){ .kind = find_kind(word) };
     if (!operation->kind)
         return fail_unknown(context, word);
     struct slice tail = { rest->at + end, rest->length - end };
@@ -334,12 +335,13 @@ static ssld_status check_stage(const ssld_view_spec *spec, struct slice from)
     const struct operation_kind *kind = spec->operations[spec->count - 1].kind;
     const struct operation_kind *before = spec->count > 1 ? spec->operations[spec->count - 2].kind : NULL;
     if (before && kind->stage == STAGE_NORMALIZE && spec->normalize >= 0)
-        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: '%.*s': there is a normalize before it already",
-                         SLICE(from));
-    if (before && kind->stage == STAGE_MIX && before->stage == STAGE_MIX)
         return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
-                         "view spec: '%.*s' stands behind %s; a view is mixed once, mixup_or_cutmix chooses between the two",
-                         SLICE(from), before->name);
+                         "view spec: '%.*s': there is a normalize before it already", SLICE(from));
+    if (before && kind->stage == STAGE_MIX && before->stage == STAGE_MIX)
+        return ssld_fail(
+            spec->context, SSLD_INVALID_ARGUMENT,
+            "view spec: '%.*s' stands behind %s; a view is mixed once, mixup_or_cutmix chooses between the two",
+            SLICE(from), before->name);
     if (before && kind->stage == STAGE_FILE)
         return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: '%.*s' stands behind %s; %s must be first",
                          SLICE(from), before->name, kind->name);
@@ -445,7 +447,8 @@ static void fill_levels(ssld_view_spec *spec)
     for (int c = 0; c < 3; c++)
         for (int x = 0; x < 256; x++)
             spec->levels[c][x] = (float)((x / 255.0 - means[c]) / deviations[c]);
-    /* A line is faster than a table where it gives the same floats, which it nearly always does: it rounds in double first. */
+    /* A line is faster than a table where it gives the same floats, which it nearly always does: it rounds in double
+     * first. */
     for (int c = 0; c < 3; c++) {
         struct level_line line = { 1 / (255.0 * deviations[c]), -means[c] / deviations[c], true };
         for (int x = 0; x < 256; x++)

@@ -179,8 +179,8 @@ MULTIVERSION static void colour_row(uint8_t *row, size_t width, float alpha)
     }
 }
 
-/* Smoothed by the kernel (1 1 1, 1 5 1, 1 1 1) / 13. Pillow sums in float, but a thirteenth is never near enough to a half
- * for that to show: rounding in whole numbers is the same. `step` is the distance of neighbours in bytes. */
+/* Smoothed by the kernel (1 1 1, 1 5 1, 1 1 1) / 13. Pillow sums in float, but a thirteenth is never near enough to a
+ * half for that to show: rounding in whole numbers is the same. `step` is the distance of neighbours in bytes. */
 MULTIVERSION static void sharpness_row(const uint8_t *above, const uint8_t *row, const uint8_t *below, size_t step,
                                        size_t count, float alpha, uint8_t *to)
 {

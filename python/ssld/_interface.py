@@ -229,6 +229,7 @@ STRUCTS = {
     "ssld_teacher_verdict": TeacherVerdict, "ssld_evaluation": Evaluation, "ssld_dataset_options": DatasetOptions,
     "ssld_sample": Sample, "ssld_dataset_source": DatasetSource, "ssld_loader_options": LoaderOptions,
     "ssld_loader_statistics": LoaderStatistics, "ssld_bad_image": BadImage,
+    "ssld_view_mix": ViewMix,
     "ssld_store_writer_options": StoreWriterOptions, "ssld_store_options": StoreOptions, "ssld_store_info": StoreInfo,
     "ssld_store_range": StoreRange, "ssld_store_sizes": StoreSizes, "ssld_store_statistics": StoreStatistics,
     "ssld_store_damage": StoreDamage,

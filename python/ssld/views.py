@@ -57,6 +57,16 @@ class ViewSpec(Object):
                                                      address(out), out.size))
         return out
 
+    def render_bf16(self, data, seed, sample, view, out=None):
+        """As render(), in bfloat16: a uint16 array of their bits, (channels, height, width)."""
+        data = content("data", data)
+        if out is None:
+            out = numpy.empty(self.shape(), numpy.uint16)
+        borrow("out", out, numpy.uint16, "(C, H, W)", writable=True)
+        check(self.context, library.ssld_view_render_bf16(self.pointer, address(data), data.size, *_place(seed, sample, view),
+                                                          address(out), out.size))
+        return out
+
     def render_pixels(self, pixels, seed, sample, view, out=None):
         """One view of decoded pixels, a C-contiguous uint8 array (H, W) or (H, W, 1 or 3)."""
         grey = isinstance(pixels, numpy.ndarray) and pixels.ndim == 2
@@ -94,6 +104,15 @@ class ViewSpec(Object):
 def _place(seed, sample, view):
     return (integer("seed", seed, ctypes.c_uint64), integer("sample", sample, ctypes.c_uint64),
             integer("view", view, ctypes.c_uint32))
+
+
+def verify_image(context, data):
+    """Decode all of a JPEG or PNG file given as bytes; (channels, height, width). Fails if anything in it is damaged, where
+    rendering looks at the part that a view needs."""
+    shape = (ctypes.c_int32 * 3)()
+    data = content("data", data)
+    check(context, library.ssld_image_verify(Context.pointer_of(context), address(data), data.size, shape))
+    return tuple(shape)
 
 
 def philox4x32(counter, key):

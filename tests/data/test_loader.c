@@ -155,12 +155,13 @@ TEST(mixed_views_are_two_renderings_and_have_no_label)
             float own[FLOATS], other[FLOATS];
             CHECK_OK(bench.context, ssld_view_partner(bench.spec, 77, sample, 0, COUNT, shape, &mix));
             CHECK(mix.partner < COUNT, "partner %d", (int)mix.partner);
-            CHECK_OK(bench.context, ssld_view_render_pixels(bench.spec, host_pixels + sample * FLOATS, shape, 77, sample, 0,
-                                                            own, FLOATS));
+            CHECK_OK(bench.context, ssld_view_render_pixels(bench.spec, host_pixels + sample * FLOATS, shape, 77,
+                                                            sample, 0, own, FLOATS));
             CHECK_OK(bench.context, ssld_view_render_pixels(bench.spec, host_pixels + mix.partner * FLOATS, shape, 77,
                                                             mix.partner, 0, other, FLOATS));
             ssld_view_mix_pixels(&mix, shape, other, own);
-            CHECK(!memcmp(own, ssld_batch_pixels(batch) + i * FLOATS, sizeof own), "other pixels of sample %d", (int)sample);
+            CHECK(!memcmp(own, ssld_batch_pixels(batch) + i * FLOATS, sizeof own), "other pixels of sample %d",
+                  (int)sample);
             int32_t label = mix.kind == SSLD_MIX_NONE ? ssld_dataset_label(bench.dataset, sample) : -1;
             CHECK(ssld_batch_labels(batch)[i] == label, "label %d instead of %d", ssld_batch_labels(batch)[i], label);
             kinds[mix.kind]++;
@@ -378,7 +379,7 @@ TEST(cancel_ends_a_wait_and_nothing_is_lost)
 {
     struct bench bench = make_bench();
     ssld_view_spec_destroy(bench.spec);
-    bench.spec = parse(bench.context, "resize(2500x2500) center_crop(8)"); /* slow on purpose */
+    bench.spec = parse(bench.context, "resize(2500x2500) gray center_crop(8)"); /* slow on purpose */
     ssld_loader_options options = make_options(20, 1);
     options.prefetch = 1;
     ssld_loader *loader = make_loader(&bench, &options);

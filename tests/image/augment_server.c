@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* augment_server.c - for test_augment.py: answers requests on standard input until it ends, in native byte order.
  *
- *   'p' int32 operation (enum pixel_operation), filter; double value; 4 bytes fill; int32 channels, height, width; pixels
- *                                                               -> pixels
- *   'd' int32 length; spec; int32 height, width; int32 draws    -> for samples 0 .. draws - 1 of the spec's first operation,
+ *   'p' int32 operation (enum pixel_operation), filter; double value; 4 bytes fill; int32 channels, height, width;
+ *       pixels                                          -> pixels
+ *   'd' int32 length; spec; int32 height, width, draws  -> for samples 0 .. draws - 1 of the spec's first operation,
  *       which augments: int32 count; of each call int32 operation, filter; double value
  *   'v' int32 length; spec; int32 channels, height, width; uint64 seed, sample; uint32 view; pixels
- *                                                               -> int32 channels, height, width; floats */
+ *                                                       -> int32 channels, height, width; floats */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

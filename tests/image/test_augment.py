@@ -3,7 +3,9 @@
 """Operations of augmentations against Pillow, byte for byte; RandAugment and AutoAugment against timm where it is there.
 
 usage: test_augment.py AUGMENT_SERVER          prints TAP; tests are skipped where Pillow, NumPy or timm are missing"""
+import importlib.util
 import math
+import os
 import random
 import struct
 import subprocess
@@ -99,9 +101,13 @@ def add_below_128(image, value):
     return image.point([min(255, i + value) if i < 128 else i for i in range(256)] * len(image.getbands()))
 
 
+def posterized(image, bits):
+    return ImageOps.posterize(image, bits) if bits else image.point(lambda _: 0)  # newer Pillows refuse 0 bits
+
+
 def point_operations_equal_pillow(server):
     theirs = {'autocontrast': lambda image, _: ImageOps.autocontrast(image), 'equalize': lambda image, _: ImageOps.equalize(image),
-              'invert': lambda image, _: ImageOps.invert(image), 'posterize': ImageOps.posterize,
+              'invert': lambda image, _: ImageOps.invert(image), 'posterize': posterized,
               'solarize': lambda image, value: ImageOps.solarize(image, value), 'solarize_add': add_below_128}
     values = {'posterize': range(9), 'solarize': (0, 1, 25.6, 128, 200, 255, 256), 'solarize_add': (0, 1, 49, 110, 128)}
     for pixels, _ in pictures(1, 200):
@@ -215,11 +221,15 @@ def wide_images_are_walked_in_double_as_pillow_does(server):
 # -- Draws --------------------------------------------------------------------------------------------------------------
 
 def timm_functions():
-    try:
-        from timm.data import auto_augment
-    except ImportError as error:
-        raise Skip(str(error))
-    return auto_augment
+    """timm.data.auto_augment alone: the package would want PyTorch."""
+    package = importlib.util.find_spec('timm')
+    if not package:
+        raise Skip('timm is not there')
+    path = os.path.join(package.submodule_search_locations[0], 'data', 'auto_augment.py')
+    spec = importlib.util.spec_from_file_location('auto_augment', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Skip(Exception):
@@ -229,7 +239,8 @@ class Skip(Exception):
 def spy(auto_augment, height, width, calls):
     """timm's pixel functions replaced by ones that note what they were to do."""
     names = {'AutoContrast': 'autocontrast', 'Equalize': 'equalize', 'Invert': 'invert', 'Rotate': 'rotate', 'ShearX': 'shear_x',
-             'ShearY': 'shear_y', 'TranslateXRel': 'translate_x', 'TranslateYRel': 'translate_y', 'SolarizeAdd': 'solarize_add'}
+             'ShearY': 'shear_y', 'TranslateXRel': 'translate_x', 'TranslateYRel': 'translate_y', 'TranslateX': 'translate_x',
+             'TranslateY': 'translate_y', 'SolarizeAdd': 'solarize_add'}
 
     def replacement(name):
         operation = names.get(name) or next(o for o in ('posterize', 'solarize', 'color', 'contrast', 'brightness', 'sharpness')
@@ -255,11 +266,11 @@ def compare_calls(ours, theirs, what):
         spread = max(a.std(), b.std())
         assert abs(a.mean() - b.mean()) <= 5 * spread * math.sqrt(2 / len(a)) + 1e-12, \
             f'{what}: {operation} has mean {a.mean()}, timm {b.mean()}'
-        # The deviation of a sample's deviation: by its fourth moment, never above the square of the range.
+        # The error of a sample's variance: by its fourth moment, and by the error of its mean.
         fourth = ((a - a.mean()) ** 4).mean()
-        slack = 5 * math.sqrt(2 * max(fourth - a.var() ** 2, 0) / len(a)) + 1e-9
+        slack = 5 * math.sqrt(2 * max(fourth - a.var() ** 2, 0) / len(a)) + 50 * a.var() / len(a) + 1e-9
         assert abs(a.var() - b.var()) <= slack, f'{what}: {operation} has variance {a.var()}, timm {b.var()}'
-        assert a.min() >= b.min() - 1e-9 - 0.25 * spread and a.max() <= b.max() + 1e-9 + 0.25 * spread, \
+        assert a.min() >= b.min() - 1e-9 - spread and a.max() <= b.max() + 1e-9 + spread, \
             f'{what}: {operation} from {a.min()} to {a.max()}, timm from {b.min()} to {b.max()}'
 
 
@@ -302,8 +313,10 @@ def augmented_views_are_their_calls_on_pillow(server):
             for operation, filter, value in calls:
                 if operation in functions:
                     image = functions[operation](image)
-                elif operation in ('posterize', 'solarize'):
-                    image = getattr(ImageOps, operation)(image, int(value)) if value < 8 or operation != 'posterize' else image
+                elif operation == 'posterize':
+                    image = posterized(image, int(value))
+                elif operation == 'solarize':
+                    image = ImageOps.solarize(image, int(value))
                 elif operation == 'solarize_add':
                     image = add_below_128(image, int(value))
                 elif operation in ('color', 'contrast', 'brightness', 'sharpness'):

@@ -94,8 +94,8 @@ static const struct {
     { "rrc(224) flip(0.5) normalize(imagenet)",
       "rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision, filter=bilinear) flip(p=0.5) "
       "normalize(mean=0.485/0.456/0.406, std=0.229/0.224/0.225)" },
-    { "\t rrc( 20x30 ,ratio = 0.5..2 )\n flip",
-      "rrc(size=20x30, scale=0.08..1, ratio=0.5..2, draw=torchvision, filter=bilinear) flip(p=0.5) normalize(mean=0, std=1)" },
+    { "\t rrc( 20x30 ,ratio = 0.5..2 )\n flip", "rrc(size=20x30, scale=0.08..1, ratio=0.5..2, draw=torchvision, "
+                                                "filter=bilinear) flip(p=0.5) normalize(mean=0, std=1)" },
     { "rrc(28x28, 0.5..0.5)",
       "rrc(size=28, scale=0.5..0.5, ratio=0.75..1.3333333333333333, draw=torchvision, filter=bilinear) "
       "normalize(mean=0, std=1)" },
@@ -103,9 +103,10 @@ static const struct {
       "exif rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=paddle, filter=cv_cubic) "
       "normalize(mean=0, std=1)" },
     { "resize(256, filter=bicubic) center_crop(224, paddle)",
-      "resize(size=256, rule=torchvision, filter=bicubic) center_crop(size=224, rule=paddle) normalize(mean=0, std=1)" },
-    { "resize(256) center_crop(224)",
-      "resize(size=256, rule=torchvision, filter=bilinear) center_crop(size=224, rule=torchvision) normalize(mean=0, std=1)" },
+      "resize(size=256, rule=torchvision, filter=bicubic) center_crop(size=224, rule=paddle) normalize(mean=0, "
+      "std=1)" },
+    { "resize(256) center_crop(224)", "resize(size=256, rule=torchvision, filter=bilinear) center_crop(size=224, "
+                                      "rule=torchvision) normalize(mean=0, std=1)" },
     { "resize(256x256)", "resize(size=256x256, rule=torchvision, filter=bilinear) normalize(mean=0, std=1)" },
     { "pad_crop(28, 2) normalize(0.286, 0.353)", "pad_crop(size=28, pad=2, fill=0) normalize(mean=0.286, std=0.353)" },
     { "pad_crop(pad=4, size=32) gray() rgb normalize(std=1, mean=-0/0/0)",
@@ -141,7 +142,8 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { " \n", "it is empty" },
         { "crop(224)", "unknown operation 'crop'; there are exif, rrc, resize, center_crop" },
         { "RRC(224)", "unknown operation 'RRC'" },
-        { "rrc", "rrc: no size; expected rrc(size, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision, filter=bilinear)" },
+        { "rrc", "rrc: no size; expected rrc(size, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision, "
+                 "filter=bilinear)" },
         { "rrc()", "rrc: no size" },
         { "rrc(224", "'rrc(224' has no ')'" },
         { "rrc(224)flip", "'flip' follows rrc without a space" },
@@ -179,7 +181,8 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { "normalize(0, 1) flip", "'flip' stands behind normalize, which works on floats; put it before that" },
         { "normalize(0, 1) normalize(0, 1)", "'normalize(0, 1)': there is a normalize before it already" },
         { "normalize(cifar)", "'cifar' is not a possible mean" },
-        { "rrc(224, filter=lanczos)", "'lanczos' is not a possible filter; expected one of bilinear|bicubic|box|cv_linear" },
+        { "rrc(224, filter=lanczos)",
+          "'lanczos' is not a possible filter; expected one of bilinear|bicubic|box|cv_linear" },
         { "flip exif", "'exif' stands behind flip; exif must be first" },
         { "exif exif", "exif must be first" },
         { "flip) rrc(20)", "unknown operation 'flip)'" },
@@ -275,6 +278,16 @@ TEST(rendered_views_are_pinned)
         { "rrc(16, ratio=9..10)", jpeg_grey, sizeof jpeg_grey, 3, 4, 5, 0x77c89d4ed6a02c37 },
         { "resize(32) center_crop(25x31) normalize(0.5, 0.25)", jpeg_colour, sizeof jpeg_colour, 0, 0, 0,
           0xb2d10e8df1e299aa },
+        { "rrc(24, filter=bicubic) flip(0.5) normalize(imagenet)", jpeg_colour, sizeof jpeg_colour, 0, 0, 2,
+          0x37c58d83861f1e5a },
+        { "rrc(33x40, filter=box) normalize(0.5, 0.25)", jpeg_colour, sizeof jpeg_colour, 0, 0, 3,
+          0x9da67fd4a246fe32 },
+        { "rrc(24, draw=paddle, filter=cv_linear) flip(1)", jpeg_colour, sizeof jpeg_colour, 0, 0, 4,
+          0x81351ea2f33f76c4 },
+        { "rrc(24, draw=paddle, filter=cv_cubic) flip(1)", jpeg_colour, sizeof jpeg_colour, 0, 0, 5,
+          0xee86abec5830846b },
+        { "exif resize(35, paddle, cv_cubic) center_crop(20x31)", png_colour, sizeof png_colour, 0, 0, 6,
+          0x68c605ec2b7daf61 },
         { "pad_crop(16x20, 4) flip(0.5) gray normalize(0.286, 0.353)", png_colour, sizeof png_colour, 11, 22, 33,
           0xe3bd621b2f8d7fe0 },
         { "resize(7x40) flip(1)", png_colour, sizeof png_colour, 0, 0, 0, 0x24977730082ffedd },

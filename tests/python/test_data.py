@@ -123,6 +123,26 @@ def views_are_pure_functions_of_their_place():
 
 
 @test
+def bf16_views_are_the_upper_halves_of_rounded_floats():
+    with ssld.Context() as context:
+        spec = ssld.ViewSpec(context, "normalize(imagenet)")
+        file = png(numpy.arange(192, dtype=numpy.uint8).reshape(8, 8, 3))
+        bits = spec.render(file, 0, 0, 0, out=numpy.empty((3, 8, 8), numpy.float32)).view(numpy.uint32)
+        halves = spec.render_bf16(file, 0, 0, 0, out=numpy.empty((3, 8, 8), numpy.uint16))
+        check(numpy.array_equal(halves, (bits + 0x7fff + (bits >> 16 & 1)) >> 16), "they are something else")
+
+
+@test
+def images_are_verified_whole_and_within_limits():
+    file = png(numpy.zeros((8, 9, 3), dtype=numpy.uint8))
+    with ssld.Context(image_pixels_limit=72) as context:
+        check(ssld.verify_image(context, file) == (3, 8, 9), "%s", ssld.verify_image(context, file))
+        check_raises(ssld.CorruptError, "damaged or cut-off", ssld.verify_image, context, file[:-3])
+    with ssld.Context(image_pixels_limit=71) as context:
+        check_raises(ssld.UnsupportedError, "image_pixels_limit is 71", ssld.verify_image, context, file)
+
+
+@test
 def bad_images_and_receivers_are_refused():
     with ssld.Context() as context:
         spec = ssld.ViewSpec(context, "center_crop(8) normalize(imagenet)")
