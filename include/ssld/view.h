@@ -9,7 +9,8 @@
  * A view spec is text: operations with arguments, left to right, separated by spaces. docs/views.md explains the
  * language and docs/recipes.md has the specs of known recipes; in short, with what may be left out in brackets:
  *
- *   exif                           first, if at all: the image as its EXIF orientation says
+ *   exif                           first, if at all: the image upright, as its EXIF orientation says, which
+ *                                  is ignored otherwise: pixels are taken as they are stored
  *   rrc(S [, scale, ratio, draw])  random resized crop, by torchvision's rule or PaddleClas's (draw=paddle)
  *   resize(S), resize(HxW)         the shorter side to S; exactly H x W [rule=paddle]. Crop and resize have
  *                                  filter=bilinear|bicubic|box (Pillow's) or cv_linear|cv_cubic (OpenCV's)
@@ -27,6 +28,12 @@
  *   erase [(p, area, ratio, mode)] random erasing
  *   mixup(A), cutmix(A), mixup_or_cutmix(A, B) [p]
  *                                  last, if at all: with another sample's view
+ *
+ * rrc and resize take filter=W: bilinear (the default), bicubic and box are Pillow's (up to its version 11, which newer ones
+ * are not equal to), widened by the reduction, byte for byte; cv_linear and cv_cubic are OpenCV's INTER_LINEAR and INTER_CUBIC as
+ * PaddleClas uses them: the former byte for byte, the latter but for a level in one byte of ten thousand or fewer, where
+ * OpenCV's float sums round otherwise (Intel's IPP, which OpenCV may use for cubic, gives other pixels).
+ * An image that has the size already is not filtered.
  *
  * Sizes are S or HxW, ranges low..high, colours one number or r/g/b. Without normalize pixels are x / 255.
  */
@@ -70,15 +77,20 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_view_spec_shape(const ssld_view_spec *s
 
 /**
  * Render one view of a JPEG or PNG image; if the spec mixes, the sample's own part of it. Decoded images are RGB: grey
- * is repeated, alpha is dropped, 16 bit is cut to 8; JPEG by the accurate integer inverse transform with smooth
- * upsampling, EXIF orientation ignored.
+ * is repeated, alpha is dropped, 16 bit is cut to 8; JPEG by the accurate integer inverse transform with smooth upsampling.
+ *
+ * Only the part that the spec's crops and sizes lead to is decoded and resampled; its pixels are those of the whole image. So
+ * damage is found from the file's beginning to the last row that the view needs, and what lies below it is not looked at: a file
+ * cut off there gives the same view as the sound one. PNG's checksums are compared up to the chunk of that row. A JPEG of
+ * several scans is always read to its end. ssld_image_verify() looks at everything.
  *
  * @param bytes     the file's content, `size` bytes
  * @param dst       receives channels x height x width floats (see ssld_view_spec_shape())
  * @param capacity  floats that fit into dst
  *
  * @return SSLD_OK; SSLD_FORMAT if the bytes are neither JPEG nor PNG; SSLD_CORRUPT if the image is damaged or cut off;
- *         SSLD_UNSUPPORTED for more than 2^28 pixels; SSLD_INVALID_ARGUMENT if dst is too small.
+ *         SSLD_UNSUPPORTED beyond the context's limits on pixels and bytes, and for kinds of JPEG that few programs write;
+ *         SSLD_INVALID_ARGUMENT if dst is too small.
  *
  * Thread-safety: any number of threads. Since 0.1.
  */

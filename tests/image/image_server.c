@@ -6,6 +6,9 @@
  *   'v' int32 length; spec; int32 channels, height, width; uint64 seed, sample; uint32 view; pixels
  *                                                               -> int32 status, channels, height, width; bytes if 0
  *
+ *   'f' int32 length; spec; int32 size; bytes; int32 height, width of the view; uint64 seed, sample; uint32 view
+ *                                                               -> int32 status; RGB bytes if 0
+ *
  * A view's floats come back as bytes, which they are multiples of 1/255 of when the spec does not normalise. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +113,35 @@ static void view(ssld_context *context)
     free(pixels);
 }
 
+static void view_of_file(ssld_context *context)
+{
+    int32_t length, size, shape[2];
+    uint64_t place[2];
+    uint32_t number;
+    ssld_view_spec *spec = NULL;
+    get(&length, sizeof length);
+    uint8_t *text = get_bytes((size_t)length);
+    get(&size, sizeof size);
+    uint8_t *bytes = get_bytes((size_t)size);
+    get(shape, sizeof shape);
+    get(place, sizeof place);
+    get(&number, sizeof number);
+    size_t plane = (size_t)shape[0] * (size_t)shape[1];
+    float *dst = malloc(3 * plane * sizeof *dst);
+    int32_t status = ssld_view_spec_parse(context, (const char *)text, &spec);
+    if (!status)
+        status = ssld_view_render(spec, bytes, (size_t)size, place[0], place[1], number, dst, 3 * plane);
+    put(&status, sizeof status);
+    for (size_t i = 0; !status && i < 3 * plane; i++) {
+        uint8_t byte = (uint8_t)(dst[i % 3 * plane + i / 3] * 255.0f + 0.5f);
+        put(&byte, 1);
+    }
+    ssld_view_spec_destroy(spec);
+    free(dst);
+    free(text);
+    free(bytes);
+}
+
 int main(void)
 {
     ssld_context *context = NULL;
@@ -122,6 +154,8 @@ int main(void)
             decode(context);
         else if (request == 'v')
             view(context);
+        else if (request == 'f')
+            view_of_file(context);
         else
             return 1;
     }

@@ -13,7 +13,7 @@ import zlib
 
 try:
     import numpy
-    from PIL import Image
+    from PIL import Image, ImageOps
     MISSING = None
 except ImportError as error:
     MISSING = str(error)
@@ -65,6 +65,13 @@ class Server:
         status, channels, height, width = struct.unpack('=4i', self.take(16))
         assert status == 0, f'{spec}: status {status}'
         return numpy.frombuffer(self.take(channels * height * width), numpy.uint8).reshape(height, width, channels)
+
+    def view_of_file(self, spec, data, size, seed=0, sample=0, view=0):
+        self.ask(b'f', struct.pack('=i', len(spec)), spec.encode(), struct.pack('=i', len(data)), data,
+                 struct.pack('=2i2QI', *size, seed, sample, view))
+        status, = struct.unpack('=i', self.take(4))
+        assert status == 0, f'{spec}: status {status}'
+        return numpy.frombuffer(self.take(3 * size[0] * size[1]), numpy.uint8).reshape(*size, 3)
 
 
 def same(ours, theirs, what):
@@ -179,6 +186,27 @@ def jpeg_files_decode_as_pillow_decodes(server):
                 same(ours, Image.open(io.BytesIO(data.getvalue())).convert('RGB'), what)
                 count += 1
     assert count == 120, count
+
+
+def orientations_are_pillows_exif_transpose(server):
+    random = numpy.random.RandomState(9)
+    for orientation in range(1, 9):
+        for height, width in ((50, 70), (61, 33)):
+            for form in ('JPEG', 'PNG'):
+                exif = Image.Exif()
+                exif[0x112] = orientation
+                data = io.BytesIO()
+                Image.fromarray(smooth(random, height, width, 3)).save(data, form, exif=exif)
+                upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data.getvalue()))).convert('RGB')
+                size = (upright.height, upright.width)
+                what = f'{form} orientation {orientation} {height} x {width}'
+                same(server.view_of_file('exif', data.getvalue(), size), upright, what)
+                same(server.view_of_file('exif resize(20x31)', data.getvalue(), (20, 31)), upright.resize((31, 20), Image.BILINEAR),
+                     what + ' resized')
+                top, left, h, w = resized_box(Stream(3, orientation, 1, 1), *size, (0.08, 1), (3 / 4, 4 / 3))
+                crop = upright.crop((left, top, left + w, top + h)).resize((16, 16), Image.BICUBIC)
+                same(server.view_of_file('exif rrc(16, filter=bicubic)', data.getvalue(), (16, 16), 3, orientation, 1), crop,
+                     what + ' cropped')
 
 
 # -- PNG ----------------------------------------------------------------------------------------------------------------
@@ -362,7 +390,7 @@ def padded_crops_are_pillows_crops_of_a_padded_image(server):
 
 
 TESTS = [resampled_crops_equal_pillow, long_thin_images_equal_pillow, resampled_crops_are_within_one_level_of_opencv,
-         jpeg_files_decode_as_pillow_decodes, png_files_decode_by_definition_and_as_pillow, random_resized_crops_are_torchvisions_rule_on_pillow,
+         jpeg_files_decode_as_pillow_decodes, orientations_are_pillows_exif_transpose, png_files_decode_by_definition_and_as_pillow, random_resized_crops_are_torchvisions_rule_on_pillow,
          deterministic_operations_equal_pillow, padded_crops_are_pillows_crops_of_a_padded_image]
 
 
