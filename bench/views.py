@@ -125,6 +125,9 @@ def timm_views(files):
         "auto_augment", os.path.join(package.submodule_search_locations[0], "data", "auto_augment.py"))
     auto_augment = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(auto_augment)
+    # Pillow since 13 refuses the 0 bits that timm asks for at level 10.
+    posterize = auto_augment.posterize
+    auto_augment.NAME_TO_OP["PosterizeIncreasing"] = lambda image, bits, **_: posterize(image, max(1, bits))
     parameters = dict(translate_const=100, img_mean=(124, 116, 104), interpolation=Image.BICUBIC)
     augment = auto_augment.rand_augment_transform("rand-m9-mstd0.5-inc1", parameters)
     pipeline = transforms.Compose([transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), augment,

@@ -109,12 +109,13 @@ static void nearest(const struct ssld_image *src, const double m[6], struct ssld
 
 /* -- Bilinear and bicubic ----------------------------------------------------------------------------------------- */
 
-/* What a row of the output needs, each (width) long. */
+/* What a row of the output needs, each (width) long. The pixels begin .. end - 1 are inside the image: u and v go one
+ * way along a row, and rounding does not turn them. */
 struct plan {
-    int32_t *at;     /* of the pixel (floor(u - 1/2), floor(v - 1/2)) in the wide copy; unspecified outside */
+    int32_t  begin, end;
+    int32_t *at;     /* of the pixel (floor(u - 1/2), floor(v - 1/2)) in the wide copy */
     double  *across; /* fractions */
     double  *down;
-    uint8_t *inside;
 };
 
 static uint32_t *widen(ssld_context *context, const struct ssld_image *src, size_t *stride)
@@ -139,25 +140,41 @@ static uint32_t *widen(ssld_context *context, const struct ssld_image *src, size
     return words;
 }
 
-MULTIVERSION static void plan_row(const double *m, int32_t y, int32_t height, int32_t width, int32_t stride,
-                                  const struct plan *plan)
+ALWAYS_INLINE double coordinate(const double *m, double x, double y)
+{
+    return m[0] * x + m[1] * y + m[2];
+}
+
+static bool is_inside(const double *m, int32_t x, int32_t y, int32_t height, int32_t width)
+{
+    double u = coordinate(m, x + 0.5, y + 0.5), v = coordinate(m + 3, x + 0.5, y + 0.5);
+    return u >= 0.0 && u < width && v >= 0.0 && v < height;
+}
+
+MULTIVERSION static void fill_plan(const double *m, int32_t y, int32_t stride, const struct plan *plan)
 {
     int32_t *restrict at = plan->at;
     double *restrict across = plan->across, *restrict down = plan->down;
-    uint8_t *restrict inside = plan->inside;
-    double m0 = m[0], m1 = m[1], m2 = m[2], m3 = m[3], m4 = m[4], m5 = m[5], y_centre = y + 0.5;
-    for (int32_t x = 0; x < width; x++) {
-        double centre = x + 0.5;
-        double u = m0 * centre + m1 * y_centre + m2, v = m3 * centre + m4 * y_centre + m5;
-        bool in = (u >= 0.0) & (u < width) & (v >= 0.0) & (v < height);
-        u = in ? u - 0.5 : 0.0;
-        v = in ? v - 0.5 : 0.0;
+    const int32_t begin = plan->begin, end = plan->end;
+    const double own[6] = { m[0], m[1], m[2], m[3], m[4], m[5] }, y_centre = y + 0.5;
+    for (int32_t x = begin; x < end; x++) {
+        double u = coordinate(own, x + 0.5, y_centre) - 0.5, v = coordinate(own + 3, x + 0.5, y_centre) - 0.5;
         double left = floor(u), top = floor(v);
-        inside[x] = in;
         across[x] = u - left;
         down[x] = v - top;
         at[x] = ((int32_t)top + EDGE) * stride + (int32_t)left + EDGE;
     }
+}
+
+static void plan_row(const double *m, int32_t y, int32_t height, int32_t width, int32_t stride, struct plan *plan)
+{
+    plan->begin = 0;
+    plan->end = width;
+    while (plan->begin < plan->end && !is_inside(m, plan->begin, y, height, width))
+        plan->begin++;
+    while (plan->begin < plan->end && !is_inside(m, plan->end - 1, y, height, width))
+        plan->end--;
+    fill_plan(m, y, stride, plan);
 }
 
 ALWAYS_INLINE double channel(uint32_t word, int shift)
@@ -184,13 +201,14 @@ ALWAYS_INLINE uint8_t clipped(double value)
     return (uint8_t)(int32_t)(value < 255.0 ? value : 255.0);
 }
 
-/* One channel of a row. */
+/* One channel of a row, where it is inside. */
 MULTIVERSION static void bicubic_row(const uint32_t *restrict words, int32_t stride, const struct plan *plan,
-                                     int32_t width, int shift, uint8_t *restrict to)
+                                     int shift, uint8_t *restrict to)
 {
+    const int32_t begin = plan->begin, end = plan->end;
     const int32_t *restrict at = plan->at;
     const double *restrict across = plan->across, *restrict down = plan->down;
-    for (int32_t x = 0; x < width; x++) {
+    for (int32_t x = begin; x < end; x++) {
         double rows[4];
         for (int32_t row = 0; row < 4; row++)
             rows[row] = cubic_along(words, at[x] + (row - 1) * stride, shift, across[x]);
@@ -199,33 +217,36 @@ MULTIVERSION static void bicubic_row(const uint32_t *restrict words, int32_t str
 }
 
 /* With every `down` 0 the cubic is its second row: shears and shifts along x. */
-MULTIVERSION static void bicubic_level_row(const uint32_t *restrict words, const struct plan *plan, int32_t width,
-                                           int shift, uint8_t *restrict to)
+MULTIVERSION static void bicubic_level_row(const uint32_t *restrict words, const struct plan *plan, int shift,
+                                           uint8_t *restrict to)
 {
+    const int32_t begin = plan->begin, end = plan->end;
     const int32_t *restrict at = plan->at;
     const double *restrict across = plan->across;
-    for (int32_t x = 0; x < width; x++)
+    for (int32_t x = begin; x < end; x++)
         to[x] = clipped(cubic_along(words, at[x], shift, across[x]));
 }
 
 /* With every `across` 0, likewise along y. */
 MULTIVERSION static void bicubic_upright_row(const uint32_t *restrict words, int32_t stride, const struct plan *plan,
-                                             int32_t width, int shift, uint8_t *restrict to)
+                                             int shift, uint8_t *restrict to)
 {
+    const int32_t begin = plan->begin, end = plan->end;
     const int32_t *restrict at = plan->at;
     const double *restrict down = plan->down;
-    for (int32_t x = 0; x < width; x++)
+    for (int32_t x = begin; x < end; x++)
         to[x] =
             clipped(cubic(channel(words[at[x] - stride], shift), channel(words[at[x]], shift),
                           channel(words[at[x] + stride], shift), channel(words[at[x] + 2 * stride], shift), down[x]));
 }
 
 MULTIVERSION static void bilinear_row(const uint32_t *restrict words, int32_t stride, const struct plan *plan,
-                                      int32_t width, int shift, uint8_t *restrict to)
+                                      int shift, uint8_t *restrict to)
 {
+    const int32_t begin = plan->begin, end = plan->end;
     const int32_t *restrict at = plan->at;
     const double *restrict across = plan->across, *restrict down = plan->down;
-    for (int32_t x = 0; x < width; x++) {
+    for (int32_t x = begin; x < end; x++) {
         double a = channel(words[at[x]], shift), b = channel(words[at[x] + 1], shift);
         double c = channel(words[at[x] + stride], shift), d = channel(words[at[x] + stride + 1], shift);
         double upper = a + (b - a) * across[x], lower = c + (d - c) * across[x];
@@ -241,24 +262,39 @@ MULTIVERSION static bool all_zero(const double *restrict values, int32_t count)
     return !others;
 }
 
-static void sample_row(const uint32_t *words, int32_t stride, const struct plan *plan, int32_t width, int shift,
-                       enum pixel_filter filter, uint8_t *to)
+enum row_kind { ROW_BILINEAR, ROW_BICUBIC, ROW_LEVEL, ROW_UPRIGHT };
+
+static enum row_kind kind_of(const struct plan *plan, enum pixel_filter filter)
 {
     if (filter == FILTER_BILINEAR)
-        bilinear_row(words, stride, plan, width, shift, to);
-    else if (all_zero(plan->down, width))
-        bicubic_level_row(words, plan, width, shift, to);
-    else if (all_zero(plan->across, width))
-        bicubic_upright_row(words, stride, plan, width, shift, to);
-    else
-        bicubic_row(words, stride, plan, width, shift, to);
+        return ROW_BILINEAR;
+    if (all_zero(plan->down + plan->begin, plan->end - plan->begin))
+        return ROW_LEVEL;
+    return all_zero(plan->across + plan->begin, plan->end - plan->begin) ? ROW_UPRIGHT : ROW_BICUBIC;
 }
 
-/* Put a channel of a row among the others, where the row is inside. */
-static void spread(const uint8_t *bytes, const uint8_t *inside, int32_t width, size_t channels, uint8_t *to)
+static void sample_row(enum row_kind kind, const uint32_t *words, int32_t stride, const struct plan *plan, int shift,
+                       uint8_t *to)
 {
-    for (int32_t x = 0; x < width; x++, to += channels)
-        *to = inside[x] ? bytes[x] : *to;
+    switch (kind) {
+    case ROW_BILINEAR: bilinear_row(words, stride, plan, shift, to); break;
+    case ROW_BICUBIC: bicubic_row(words, stride, plan, shift, to); break;
+    case ROW_LEVEL: bicubic_level_row(words, plan, shift, to); break;
+    case ROW_UPRIGHT: bicubic_upright_row(words, stride, plan, shift, to); break;
+    }
+}
+
+/* Planes of a row, `width` apart, to pixels. */
+MULTIVERSION static void interleave(const uint8_t *restrict planes, int32_t width, int32_t count, int32_t channels,
+                                    uint8_t *restrict to)
+{
+    for (int32_t x = 0; channels == 1 && x < count; x++)
+        to[x] = planes[x];
+    for (int32_t x = 0; channels == 3 && x < count; x++) {
+        to[3 * x] = planes[x];
+        to[3 * x + 1] = planes[width + x];
+        to[3 * x + 2] = planes[2 * width + x];
+    }
 }
 
 static ssld_status smooth(ssld_context *context, const struct ssld_image *src, const double m[6],
@@ -271,19 +307,21 @@ static ssld_status smooth(ssld_context *context, const struct ssld_image *src, c
     uint32_t *words = widen(context, src, &stride);
     double *fractions = ssld_alloc_zero(context, width, 2 * sizeof *fractions);
     int32_t *at = ssld_alloc_zero(context, width, sizeof *at);
-    uint8_t *bytes = ssld_alloc_zero(context, width, 2);
+    uint8_t *bytes = ssld_alloc_zero(context, width, 3);
     ssld_status status = SSLD_OK;
     if (!words || !fractions || !at || !bytes)
         status =
             ssld_fault_memory(fault, "an affine transform", ((size_t)src->height + 2 * EDGE) * stride * sizeof *words);
+    struct plan plan = { 0, 0, at, fractions, fractions + width };
     for (int32_t y = 0; !status && y < dst->height; y++) {
-        struct plan plan = { at, fractions, fractions + width, bytes + width };
         plan_row(m, y, src->height, src->width, (int32_t)stride, &plan);
-        for (int32_t c = 0; c < src->channels; c++) {
-            sample_row(words, (int32_t)stride, &plan, src->width, 8 * c, filter, bytes);
-            spread(bytes, plan.inside, src->width, (size_t)src->channels,
-                   dst->own + (size_t)y * dst->stride + (size_t)c);
-        }
+        if (plan.begin == plan.end)
+            continue;
+        enum row_kind kind = kind_of(&plan, filter);
+        for (int32_t c = 0; c < src->channels; c++)
+            sample_row(kind, words, (int32_t)stride, &plan, 8 * c, bytes + (size_t)c * width);
+        interleave(bytes + plan.begin, src->width, plan.end - plan.begin, src->channels,
+                   dst->own + (size_t)y * dst->stride + (size_t)plan.begin * (size_t)src->channels);
     }
     ssld_free(context, words);
     ssld_free(context, fractions);

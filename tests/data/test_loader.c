@@ -379,7 +379,7 @@ TEST(cancel_ends_a_wait_and_nothing_is_lost)
 {
     struct bench bench = make_bench();
     ssld_view_spec_destroy(bench.spec);
-    bench.spec = parse(bench.context, "resize(2500x2500) gray center_crop(8)"); /* slow on purpose */
+    bench.spec = parse(bench.context, "resize(2500x2500) color_jitter(1) center_crop(8)"); /* slow on purpose */
     ssld_loader_options options = make_options(20, 1);
     options.prefetch = 1;
     ssld_loader *loader = make_loader(&bench, &options);
