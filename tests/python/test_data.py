@@ -125,6 +125,7 @@ def samples_come_from_a_function():
             check(numpy.array_equal(view, spec.render(png(pixels[sample]), 0, sample, 0)), "sample %d differs", sample)
         check_equal([(bad.sample, bad.status) for bad in loader.bad], [(7, ssld.IO)], "bad images")
         check("sample #7: KeyError: 'no sample 7'" in loader.bad[0].text, "it says: %s", loader.bad[0].text)
+        del batch  # which the loader lives as long as
         loader.close()
         check_equal(data._handle.keep.given, {}, "what was not given back")
         check_raises(ValueError, "expected 16 bytes", ssld.Dataset.from_source, context, 1, read, fingerprint=b"short")
