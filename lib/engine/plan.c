@@ -177,6 +177,7 @@ static ssld_status choose_type(struct ssld_plan *plan)
         return ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s: bf16 needs AVX-512, which this CPU has not; use f32",
                          plan->graph->name);
     plan->type = precision == SSLD_PRECISION_BF16 || (precision == SSLD_PRECISION_AUTO && native) ? ELEMENT_BF16 : ELEMENT_F32;
+    plan->tiles = plan->type == ELEMENT_BF16 && plan->block == 16 && ssld_dnnl_has_tiles();
     return SSLD_OK;
 }
 
@@ -290,7 +291,7 @@ static void round_up(size_t *bytes)
 static void round_up_pieces(struct ssld_plan *plan)
 {
     size_t *pieces[] = { &plan->scratchpad_bytes, &plan->reordered_diff_bytes, &plan->diff_part_bytes, &plan->bias_part_bytes,
-                         &plan->widened_bytes,    &plan->partial_bytes,        &plan->accumulator_bytes };
+                         &plan->widened_bytes,    &plan->last_bytes,           &plan->partial_bytes,        &plan->accumulator_bytes };
     for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
         round_up(pieces[i]);
 }
@@ -311,6 +312,7 @@ static ssld_status allocate_buffers(struct ssld_plan *plan)
         { &plan->diff_part, plan->diff_part_bytes, false },
         { &plan->bias_part, plan->bias_part_bytes, false },
         { &plan->widened, plan->widened_bytes, false },
+        { &plan->last, plan->last_bytes, false },
         { &plan->partial, plan->partial_bytes, false },
         { &plan->accumulator, plan->accumulators * plan->accumulator_bytes, false },
     };
@@ -441,6 +443,7 @@ void ssld_plan_destroy(struct ssld_plan *plan)
     ssld_free(context, plan->reordered_diff);
     ssld_free(context, plan->diff_part);
     ssld_free(context, plan->widened);
+    ssld_free(context, plan->last);
     ssld_free(context, plan->float_logits);
     ssld_free(context, plan->bias_part);
     ssld_free(context, plan->partial);
