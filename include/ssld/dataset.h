@@ -93,8 +93,8 @@ typedef struct ssld_sample {
 } ssld_sample;
 
 /** Gives sample `sample`. Returns SSLD_OK, or the status of a failure (SSLD_IO, SSLD_CORRUPT ...), which a loader treats like that
- *  of a file. Called on a loader's threads, several at a time, perhaps for the same sample; it must not use the loader that calls
- *  it, throw or longjmp. */
+ *  of a file. Called on a loader's threads and in ssld_loader_next(), several at a time, perhaps for the same sample; it must
+ *  not use the loader that calls it, throw or longjmp. */
 typedef ssld_status (*ssld_sample_function)(void *user, uint64_t sample, ssld_sample *given);
 
 /** What a sample function gave is not needed any more. Called after each that succeeded, on the same thread. */

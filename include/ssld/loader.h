@@ -6,9 +6,11 @@
  * (seed, epoch). Epoch e renders view (first_view + e) mod views of each sample, so `views` = V replays V stored views
  * for ever.
  *
- * Threads. Prefetch threads have a low priority (SSLD_PRIORITY_LOW): beside threads that compute they get what those leave, and
- * all cores as soon as the host waits for a batch. Training is not disturbed, and what views cost appears as waiting
- * (wait_seconds), not as a step that became slower. A thread renders a whole batch.
+ * Threads. Prefetch threads render the oldest batch that is not complete, image by image. They have the lowest priority
+ * (SSLD_PRIORITY_LOW): beside threads that compute they get what those leave, and all cores as soon as the host waits for a
+ * batch; the host's thread then renders, too, so that a batch comes even where others' work takes every core. Training is not
+ * disturbed, and what views cost appears as waiting (wait_seconds), not as a step that became slower: two threads that compute
+ * in step lose twice the time that a third takes from one of them.
  *
  * Memory. With cache_bytes a loader keeps samples in memory: decoded, which spares decoding, if at that rate all of them fit, else
  * as their files' contents, which spares reading. Nothing that is kept goes again; what does not fit is read every time. Pixels
@@ -47,8 +49,8 @@ typedef struct ssld_loader ssld_loader;
 #define SSLD_CACHE_FILES 1  /**< the contents of files */
 #define SSLD_CACHE_PIXELS 2 /**< decoded images, 3 bytes a pixel */
 
-#define SSLD_PRIORITY_LOW 0    /**< prefetch threads have niceness 10, on Linux (default) */
-#define SSLD_PRIORITY_NORMAL 1 /**< that of the thread which makes the loader */
+#define SSLD_PRIORITY_LOW 0    /**< prefetch threads run on cores that nothing else wants: Linux's SCHED_IDLE (default) */
+#define SSLD_PRIORITY_NORMAL 1 /**< like the thread that makes the loader: for hosts that leave cores for them */
 
 /** Options of ssld_loader_create(). Set by ssld_loader_options_init(); 0 in a field is its default. */
 typedef struct ssld_loader_options {
@@ -117,7 +119,8 @@ SSLD_API uint64_t ssld_loader_batches(const ssld_loader *loader);
 /** Channels, height, width of the views. Since 0.1. */
 SSLD_API void ssld_loader_shape(const ssld_loader *loader, int32_t shape[3]);
 
-/** Seconds that ssld_loader_next() has waited for batches so far: the reader's part of a slow training run. Since 0.1. */
+/** Seconds that ssld_loader_next() has waited for batches so far, or rendered them itself: the reader's part of a slow training
+ *  run. Since 0.1. */
 SSLD_API double ssld_loader_wait_seconds(const ssld_loader *loader);
 
 /** What a loader has done so far. Filled by ssld_loader_get_statistics(). */
@@ -131,8 +134,8 @@ typedef struct ssld_loader_statistics {
     uint64_t cache_images;   /**< samples in memory */
     uint64_t cache_bytes;    /**< their bytes, less than the option's */
     double   wait_seconds;   /**< as ssld_loader_wait_seconds() */
-    double   read_seconds;   /**< that the prefetch threads took to fetch samples, all together */
-    double   render_seconds; /**< of the CPU, that they took for everything, all together */
+    double   read_seconds;   /**< that all threads took to fetch samples, added up */
+    double   render_seconds; /**< of the CPU, that they took for everything, added up */
     uint64_t rendered;       /**< samples they have rendered: not all of them may be given to the host; a mixed view is of two */
     /* With the option `profile`, what they took for parts of it, by the clock and all together; else 0. */
     double   decode_seconds;   /**< from files to pixels */

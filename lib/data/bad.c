@@ -4,6 +4,7 @@
 #include "data/bad.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool ssld_bad_can_skip(ssld_status status)
@@ -31,7 +32,7 @@ static bool make_room(ssld_context *context, struct ssld_bad_list *list)
 }
 
 bool ssld_bad_add(ssld_context *context, struct ssld_bad_list *list, const ssld_dataset *dataset, uint64_t sample,
-                  const struct ssld_fault *fault)
+                  int32_t place_in_batch, const struct ssld_fault *fault)
 {
     char place[SSLD_MOST_PATH], text[SSLD_MOST_PATH + sizeof fault->text + 2];
     if (!make_room(context, list))
@@ -41,8 +42,20 @@ bool ssld_bad_add(ssld_context *context, struct ssld_bad_list *list, const ssld_
     char *copy = ssld_strdup(context, text);
     if (!copy)
         return false;
-    list->items[list->count++] = (struct ssld_bad){ sample, fault->status, copy };
+    list->items[list->count++] = (struct ssld_bad){ sample, place_in_batch, fault->status, copy };
     return true;
+}
+
+static int by_place(const void *a, const void *b)
+{
+    int32_t one = ((const struct ssld_bad *)a)->place, other = ((const struct ssld_bad *)b)->place;
+    return (one > other) - (one < other);
+}
+
+void ssld_bad_sort(struct ssld_bad_list *list)
+{
+    if (list->count)
+        qsort(list->items, (size_t)list->count, sizeof *list->items, by_place);
 }
 
 bool ssld_bad_move(ssld_context *context, struct ssld_bad_list *to, uint8_t *seen, struct ssld_bad_list *from)

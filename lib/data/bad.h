@@ -7,6 +7,7 @@
 
 struct ssld_bad {
     uint64_t    sample;
+    int32_t     place; /* in its batch */
     ssld_status status;
     char       *text;
 };
@@ -20,7 +21,8 @@ struct ssld_bad_list {
 bool ssld_bad_can_skip(ssld_status status);
 /* The text is copied, with the sample's place before it. False: no memory. */
 bool ssld_bad_add(ssld_context *context, struct ssld_bad_list *list, const ssld_dataset *dataset, uint64_t sample,
-                  const struct ssld_fault *fault);
+                  int32_t place, const struct ssld_fault *fault);
+void ssld_bad_sort(struct ssld_bad_list *list); /* by place */
 /* Move what is not in `to` yet to its end, in order; `from` is empty then. `seen` has a bit for each sample of `to`. False: no
  * memory, and what is left stays in `from`. */
 bool ssld_bad_move(ssld_context *context, struct ssld_bad_list *to, uint8_t *seen, struct ssld_bad_list *from);

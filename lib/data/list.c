@@ -289,19 +289,24 @@ static ssld_status compare_manifest(struct reading *reading)
 {
     const struct ssld_listing *old = &reading->opening->old;
     ssld_context *context = reading->folders.context;
-    struct ssld_problem problem;
     if (!old->container_count)
         return SSLD_OK;
     reading->holds = ssld_alloc_zero(context, (size_t)old->container_count, 1);
     if (!reading->holds)
         return ssld_fail_memory(context, "a manifest", (size_t)old->container_count);
-    ssld_status status = ssld_parallel(context, old->container_count, compare_container, reading);
-    for (uint64_t i = 0; i < old->count && !status; i++) {
+    return ssld_parallel(context, old->container_count, compare_container, reading);
+}
+
+static ssld_status index_manifest(struct reading *reading)
+{
+    const struct ssld_listing *old = &reading->opening->old;
+    struct ssld_problem problem;
+    for (uint64_t i = 0; i < old->count; i++) {
         const char *name = ssld_entry_name(old, i);
         if (ssld_text_index_add(&reading->names, name, strlen(name), i, entry_text, old, &problem))
-            status = ssld_fail(context, problem.status, "%s", problem.text);
+            return ssld_fail(old->context, problem.status, "%s", problem.text);
     }
-    return status;
+    return SSLD_OK;
 }
 
 /* Are list, folders and files what they were, and labels as they must be? Then there is nothing to read. */
@@ -339,6 +344,8 @@ static ssld_status read_list(struct reading *reading)
     if (ssld_listing_container(listing, "*", 1, &none, &problem))
         return ssld_fail(context, problem.status, "%s", problem.text);
     ssld_status status = add_lines(reading);
+    if (!status)
+        status = index_manifest(reading);
     if (!status)
         status = ssld_parallel(context, (listing->count + FILES_A_TASK - 1) / FILES_A_TASK, look_at_some, reading);
     /* A limit may leave folders out that are not there. */

@@ -5,11 +5,13 @@
  *
  *     FREE --a thread takes the next position of the epoch--> FILLING --rendered--> READY --next()--> LENT --> FREE
  *
- * Positions are handed out in order under the lock, whole batches at a time, and delivered in that order. So the batch
- * that is wanted is always READY, FILLING or about to be taken, and results do not depend on the number of threads.
- * Sample ids are copied into the slot when it is taken, so one permutation, that of the producers' epoch, is enough.
- * A seek begins a new generation; slots of an older one are dropped when their thread notices. */
-#define _GNU_SOURCE /* gettid() */
+ * Positions are handed out in order under the lock, and delivered in that order. So the batch that is wanted is always READY,
+ * FILLING or about to be taken. All threads fill the oldest batch together, image by image, and so does the host's thread
+ * when it would have to wait: prefetch threads have a priority so low that others' work may keep them from running at all.
+ * What is in a batch does not depend on who rendered it. Sample ids are copied into the slot when it is taken, so one
+ * permutation, that of the producers' epoch, is enough. A seek begins a new generation; slots of an older one are dropped by the
+ * last who works on them. */
+#define _GNU_SOURCE /* SCHED_IDLE */
 #include "core/batch.h"
 #include "data/bad.h"
 #include "data/cache.h"
@@ -17,20 +19,16 @@
 #include "data/parallel.h"
 #include "image/operation.h"
 
-#include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #define STANDARD_BATCH 32
 #define MOST_BATCH (1 << 20)
 #define MOST_THREADS 1024
 #define MOST_PREFETCH 65536
 #define MOST_RANKS 65536
-/* Prefetch threads leave the cores to those that compute: they get what these do not use, and everything while these wait. */
-#define NICENESS 10
 #define NO_EPOCH UINT64_MAX
 /* ssld_context_cancel() may come from a signal handler and so cannot wake a waiting reader: it looks this often. */
 #define CANCEL_POLL_NANOSECONDS 20000000
@@ -46,17 +44,20 @@ struct slot {
     enum slot_state   state;
     uint64_t          generation;
     struct position   position;
-    int32_t           count;   /* images; fewer than positions if some were left out */
+    int32_t           count;   /* images; fewer when it is READY if some were left out */
+    atomic_int        next;    /* image to be rendered */
+    int32_t           working; /* threads that render */
     float            *pixels;
     uint64_t         *samples;
     uint32_t         *views;
     int32_t          *labels;
-    uint64_t          failed; /* the sample that could not be rendered */
-    struct ssld_fault fault;  /* status SSLD_OK: none */
+    int32_t           failed; /* place of the first image that could not be rendered, */
+    uint64_t          failed_sample; /* the sample whose image it is, */
+    struct ssld_fault fault;  /* and why; status SSLD_OK: none */
     struct ssld_bad_list bad; /* images that were left out */
 };
 
-/* What a prefetch thread has of its own. */
+/* What a thread that renders has of its own. */
 struct worker {
     struct read_buffer buffer;
     float             *partner;       /* a view, for specs that mix two */
@@ -81,6 +82,7 @@ struct ssld_loader {
     struct position       delivered; /* what next() gives next */
     struct ssld_bad_list  bad;       /* delivered, each sample once */
     uint8_t              *seen_bad;  /* a bit for each sample; NULL: images are not left out */
+    struct worker         host;      /* the thread in next() */
     ssld_loader_statistics statistics; /* the threads' parts under the lock */
     int32_t               slot_count;
     struct slot          *slots;
@@ -90,7 +92,7 @@ struct ssld_loader {
     atomic_bool           stop;
     atomic_uint_fast64_t  generation;
     pthread_mutex_t       lock;    /* guards slots' states, produced, order */
-    pthread_cond_t        freed;   /* a slot is free, or stop */
+    pthread_cond_t        freed;   /* a slot is free or wants hands, or stop */
     pthread_cond_t        settled; /* a slot is READY or was dropped */
     struct position       produced; /* what a thread takes next */
     uint64_t             *order;    /* (count) of order_epoch; NULL: the data set's order */
@@ -146,6 +148,7 @@ static void take_position(ssld_loader *loader, struct slot *slot)
     slot->generation = atomic_load(&loader->generation);
     slot->position = position;
     slot->fault.status = SSLD_OK;
+    atomic_store(&slot->next, 0);
     ssld_bad_clear(loader->context, &slot->bad);
     for (int32_t i = 0; i < slot->count; i++) {
         uint64_t place = first + (uint64_t)i;
@@ -193,20 +196,21 @@ static ssld_status draw_sample(ssld_loader *loader, uint64_t sample, uint32_t vi
 }
 
 /* A mixed view has no class of its own. */
-static ssld_status mix_in_partner(ssld_loader *loader, struct slot *slot, int32_t i, struct worker *worker, float *dst)
+static ssld_status mix_in_partner(ssld_loader *loader, struct slot *slot, int32_t i, struct worker *worker, float *dst,
+                                  uint64_t *bad, struct ssld_fault *fault)
 {
     ssld_view_mix mix;
     ssld_mix_draw(loader->spec, loader->options.view_seed, slot->samples[i], slot->views[i], loader->dataset->count,
                   loader->shape, &mix);
     if (mix.kind == SSLD_MIX_NONE)
         return SSLD_OK;
-    slot->failed = mix.partner;
+    *bad = mix.partner;
     if (!worker->partner)
         worker->partner = ssld_alloc(loader->context, loader->view_floats * sizeof *dst);
     if (!worker->partner)
-        return ssld_fault_memory(&slot->fault, "the view of a partner", loader->view_floats * sizeof *dst);
-    if (draw_sample(loader, mix.partner, slot->views[i], worker->partner, worker, &slot->fault))
-        return slot->fault.status;
+        return ssld_fault_memory(fault, "the view of a partner", loader->view_floats * sizeof *dst);
+    if (draw_sample(loader, mix.partner, slot->views[i], worker->partner, worker, fault))
+        return fault->status;
     struct ssld_view_times *times = loader->options.profile ? &worker->times : NULL;
     ssld_view_enter(times, VIEW_AUGMENT);
     ssld_view_mix_pixels(&mix, loader->shape, worker->partner, dst);
@@ -215,52 +219,86 @@ static ssld_status mix_in_partner(ssld_loader *loader, struct slot *slot, int32_
     return SSLD_OK;
 }
 
-/* The slot's i-th sample, as the row-th of its batch. On failure slot->failed is the image that is bad: the sample's own, or
- * that of the one it is mixed with. */
-static ssld_status render_one(ssld_loader *loader, struct slot *slot, int32_t i, int32_t row, struct worker *worker)
+/* The slot's i-th sample. On failure *bad is the one whose image is bad: itself, or the one it is mixed with. */
+static ssld_status render_one(ssld_loader *loader, struct slot *slot, int32_t i, struct worker *worker, uint64_t *bad,
+                              struct ssld_fault *fault)
 {
-    float *dst = slot->pixels + (size_t)row * loader->view_floats;
-    slot->failed = slot->samples[i];
-    if (draw_sample(loader, slot->samples[i], slot->views[i], dst, worker, &slot->fault))
-        return slot->fault.status;
-    return loader->spec->mix < 0 ? SSLD_OK : mix_in_partner(loader, slot, i, worker, dst);
+    float *dst = slot->pixels + (size_t)i * loader->view_floats;
+    *bad = slot->samples[i];
+    if (draw_sample(loader, slot->samples[i], slot->views[i], dst, worker, fault))
+        return fault->status;
+    return loader->spec->mix < 0 ? SSLD_OK : mix_in_partner(loader, slot, i, worker, dst, bad, fault);
 }
 
-/* Note an image that is left out. False: it is not to be, and ends the batch. */
-static bool skip(ssld_loader *loader, struct slot *slot, uint64_t sample)
+/* Under the lock: note an image that is left out, or ends the batch. Images are taken in order, so those before it are done or
+ * under way, and the first that fails is found whoever is faster. */
+static void note_failure(ssld_loader *loader, struct slot *slot, int32_t i, uint64_t bad, struct ssld_fault *fault)
 {
-    if (loader->options.bad != SSLD_BAD_SKIP || !ssld_bad_can_skip(slot->fault.status))
-        return false;
-    if (!ssld_bad_add(loader->context, &slot->bad, loader->dataset, sample, &slot->fault)) {
-        ssld_fault_memory(&slot->fault, "the list of bad images", 0);
-        return false;
+    if (loader->options.bad == SSLD_BAD_SKIP && ssld_bad_can_skip(fault->status)) {
+        if (ssld_bad_add(loader->context, &slot->bad, loader->dataset, bad, i, fault))
+            return;
+        ssld_fault_memory(fault, "the list of bad images", 0);
     }
-    slot->fault.status = SSLD_OK;
-    return true;
+    if (!slot->fault.status || i < slot->failed) {
+        slot->failed = i;
+        slot->failed_sample = bad;
+        slot->fault = *fault;
+    }
+    atomic_store(&slot->next, slot->count);
 }
 
-/* Without the lock. Stops at the first image that fails unless it may be left out, and when nobody wants the batch any more. */
+/* Without the lock: render images until none is left, nobody wants the batch any more, or the host's thread is cancelled. */
 static void fill_slot(ssld_loader *loader, struct slot *slot, struct worker *worker)
 {
+    bool host = worker == &loader->host;
+    double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
+    while (!atomic_load(&loader->stop) && atomic_load(&loader->generation) == slot->generation &&
+           !(host && ssld_cancelled(loader->context))) {
+        struct ssld_fault fault = { .status = SSLD_OK };
+        int32_t i = atomic_fetch_add(&slot->next, 1);
+        uint64_t bad;
+        if (i >= slot->count)
+            break;
+        if (!render_one(loader, slot, i, worker, &bad, &fault))
+            continue;
+        pthread_mutex_lock(&loader->lock);
+        note_failure(loader, slot, i, bad, &fault);
+        pthread_mutex_unlock(&loader->lock);
+    }
+    worker->render += seconds_of(CLOCK_THREAD_CPUTIME_ID) - start;
+}
+
+/* Close the gaps that images left which were left out. */
+static void close_gaps(const ssld_loader *loader, struct slot *slot)
+{
     int32_t rows = 0;
+    uint64_t bad = 0;
+    ssld_bad_sort(&slot->bad);
     for (int32_t i = 0; i < slot->count; i++) {
-        if (atomic_load(&loader->stop) || atomic_load(&loader->generation) != slot->generation)
-            return;
-        if (!render_one(loader, slot, i, rows, worker)) {
+        if (bad < slot->bad.count && slot->bad.items[bad].place == i) {
+            bad++;
+            continue;
+        }
+        if (rows < i) {
+            memcpy(slot->pixels + (size_t)rows * loader->view_floats, slot->pixels + (size_t)i * loader->view_floats,
+                   loader->view_floats * sizeof *slot->pixels);
             slot->samples[rows] = slot->samples[i];
             slot->views[rows] = slot->views[i];
-            slot->labels[rows++] = slot->labels[i];
-        } else if (!skip(loader, slot, slot->failed)) {
-            return;
+            slot->labels[rows] = slot->labels[i];
         }
+        rows++;
     }
     slot->count = rows;
 }
 
-/* Under the lock. */
-static void add_up(ssld_loader *loader, struct worker *worker)
+/* Under the lock, which is let go meanwhile: work on a slot that is FILLING. */
+static void work_on(ssld_loader *loader, struct slot *slot, struct worker *worker)
 {
     ssld_loader_statistics *statistics = &loader->statistics;
+    slot->working++;
+    pthread_mutex_unlock(&loader->lock);
+    fill_slot(loader, slot, worker);
+    pthread_mutex_lock(&loader->lock);
     statistics->bytes_read += worker->bytes;
     statistics->cache_hits += worker->hits;
     statistics->read_seconds += worker->read;
@@ -273,32 +311,69 @@ static void add_up(ssld_loader *loader, struct worker *worker)
     worker->bytes = worker->hits = worker->rendered = 0;
     worker->read = worker->render = 0;
     memset(worker->times.seconds, 0, sizeof worker->times.seconds);
+    if (--slot->working)
+        return;
+    if (slot->generation != atomic_load(&loader->generation)) {
+        slot->state = SLOT_FREE;
+    } else if (atomic_load(&slot->next) >= slot->count) {
+        if (slot->bad.count && !slot->fault.status)
+            close_gaps(loader, slot);
+        slot->state = SLOT_READY;
+        pthread_cond_signal(&loader->settled);
+        return;
+    }
+    pthread_cond_broadcast(&loader->freed);
+}
+
+static bool is_before(struct position one, struct position other)
+{
+    return one.epoch < other.epoch || (one.epoch == other.epoch && one.number < other.number);
+}
+
+/* Under the lock: the oldest batch that has images to be rendered, NULL: none. */
+static struct slot *find_unfinished(ssld_loader *loader)
+{
+    struct slot *oldest = NULL;
+    for (int32_t i = 0; i < loader->slot_count; i++) {
+        struct slot *slot = &loader->slots[i];
+        if (slot->state == SLOT_FILLING && slot->generation == atomic_load(&loader->generation) &&
+            atomic_load(&slot->next) < slot->count && (!oldest || is_before(slot->position, oldest->position)))
+            oldest = slot;
+    }
+    return oldest;
+}
+
+/* Under the lock: that, else the next position in a free slot, NULL: neither. */
+static struct slot *find_work(ssld_loader *loader)
+{
+    struct slot *slot = find_unfinished(loader);
+    if (!slot && (slot = find_free(loader)))
+        take_position(loader, slot);
+    return slot;
+}
+
+/* Prefetch threads take what those that compute leave, and everything while these wait. */
+static void lower_priority(void)
+{
+#ifdef SCHED_IDLE
+    const struct sched_param none = { .sched_priority = 0 };
+    sched_setscheduler(0, SCHED_IDLE, &none); /* of the calling thread */
+#endif
 }
 
 static void *produce(void *argument)
 {
     ssld_loader *loader = argument;
     struct worker worker = { .times = { .stage = VIEW_STAGES } };
-#ifdef __linux__ /* where a thread has a priority of its own */
     if (loader->options.priority == SSLD_PRIORITY_LOW)
-        setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
-#endif
+        lower_priority();
     pthread_mutex_lock(&loader->lock);
-    for (;;) {
-        struct slot *slot = NULL;
-        while (!atomic_load(&loader->stop) && !(slot = find_free(loader)))
+    while (!atomic_load(&loader->stop)) {
+        struct slot *slot = find_work(loader);
+        if (slot)
+            work_on(loader, slot, &worker);
+        else
             pthread_cond_wait(&loader->freed, &loader->lock);
-        if (!slot)
-            break;
-        take_position(loader, slot);
-        pthread_mutex_unlock(&loader->lock);
-        double start = seconds_of(CLOCK_THREAD_CPUTIME_ID);
-        fill_slot(loader, slot, &worker);
-        worker.render += seconds_of(CLOCK_THREAD_CPUTIME_ID) - start;
-        pthread_mutex_lock(&loader->lock);
-        add_up(loader, &worker);
-        slot->state = slot->generation == atomic_load(&loader->generation) ? SLOT_READY : SLOT_FREE;
-        pthread_cond_signal(&loader->settled);
     }
     pthread_mutex_unlock(&loader->lock);
     ssld_free(loader->context, worker.buffer.bytes);
@@ -445,6 +520,7 @@ ssld_status ssld_loader_create(ssld_context *context, const ssld_dataset *datase
     made->dataset = dataset;
     made->spec = spec;
     made->options = own;
+    made->host.times.stage = VIEW_STAGES;
     atomic_init(&made->stop, false);
     atomic_init(&made->generation, 0);
     status = measure(made);
@@ -484,6 +560,8 @@ void ssld_loader_destroy(ssld_loader *loader)
         ssld_bad_free(context, &loader->slots[i].bad);
     }
     ssld_bad_free(context, &loader->bad);
+    ssld_free(context, loader->host.buffer.bytes);
+    ssld_free(context, loader->host.partner);
     ssld_free(context, loader->seen_bad);
     ssld_cache_destroy(loader->cache);
     ssld_free(context, loader->slots);
@@ -497,7 +575,7 @@ void ssld_loader_destroy(ssld_loader *loader)
 static void free_slot(ssld_loader *loader, struct slot *slot)
 {
     slot->state = SLOT_FREE;
-    pthread_cond_signal(&loader->freed);
+    pthread_cond_broadcast(&loader->freed);
 }
 
 /* The batch lets go of a slot. */
@@ -536,6 +614,17 @@ static void wait_a_little(ssld_loader *loader)
     pthread_cond_timedwait(&loader->settled, &loader->lock, &until);
 }
 
+/* Under the lock: render images of the batch that is wanted. False: there are none, others are at the last ones. */
+static bool help(ssld_loader *loader)
+{
+    bool taken = is_before(loader->delivered, loader->produced);
+    struct slot *slot = taken ? find_unfinished(loader) : find_work(loader);
+    if (!slot || is_before(loader->delivered, slot->position))
+        return false;
+    work_on(loader, slot, &loader->host);
+    return true;
+}
+
 /* Under the lock. */
 static ssld_status wait_for(ssld_loader *loader, struct slot **slot)
 {
@@ -550,7 +639,8 @@ static ssld_status wait_for(ssld_loader *loader, struct slot **slot)
                                held);
         else if (!(status = ssld_check_cancelled(loader->context))) {
             begin = begin > 0 ? begin : seconds_of(CLOCK_MONOTONIC);
-            wait_a_little(loader);
+            if (!help(loader))
+                wait_a_little(loader);
         }
     }
     if (begin > 0)
@@ -575,7 +665,7 @@ static void lend(ssld_loader *loader, struct slot *slot, ssld_batch *batch)
 static ssld_status fail_slot(ssld_loader *loader, struct slot *slot)
 {
     char place[SSLD_MOST_PATH];
-    ssld_dataset_place(loader->dataset, slot->failed, place);
+    ssld_dataset_place(loader->dataset, slot->failed_sample, place);
     ssld_status status = ssld_fail(loader->context, slot->fault.status, "%s: %s", place, slot->fault.text);
     free_slot(loader, slot);
     return status;
@@ -638,7 +728,8 @@ ssld_status ssld_loader_seek(ssld_loader *loader, uint64_t epoch, uint64_t batch
     loader->delivered = loader->produced = (struct position){ epoch, batch_number };
     atomic_fetch_add(&loader->generation, 1);
     for (int32_t i = 0; i < loader->slot_count; i++)
-        if (loader->slots[i].state == SLOT_READY)
+        if (loader->slots[i].state == SLOT_READY ||
+            (loader->slots[i].state == SLOT_FILLING && !loader->slots[i].working))
             loader->slots[i].state = SLOT_FREE;
     pthread_cond_broadcast(&loader->freed);
     pthread_mutex_unlock(&loader->lock);
