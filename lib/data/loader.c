@@ -432,8 +432,8 @@ static ssld_status measure(ssld_loader *loader)
     loader->batches = loader->whole + (loader->options.last == SSLD_LAST_KEEP && last > 0);
     if (!loader->batches && loader->options.ranks > 1)
         return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT,
-                         "ssld_loader_create: options: rank %d of %d has no batch of %d of a data set of %llu samples; make batch or "
-                         "ranks smaller", loader->options.rank, loader->options.ranks, loader->options.batch,
+                         "ssld_loader_create: options: rank %d of %d has no batch of %d of a data set of %llu samples; make "
+                         "batch or ranks smaller", loader->options.rank, loader->options.ranks, loader->options.batch,
                          (unsigned long long)dataset->count);
     if (!loader->batches)
         return ssld_fail(loader->context, SSLD_INVALID_ARGUMENT,
