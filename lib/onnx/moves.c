@@ -245,12 +245,24 @@ static ssld_status joined_view(const struct reader *reader, const onnx_node *nod
     return view->batch < 0 ? SSLD_OK : ssld_onnx_need_own_axis(reader, node, view, axis);
 }
 
-/* Vectors of whole numbers may have no elements: they vanish. */
+static ssld_status join_operands(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
+                                 struct ssld_attributes *attributes, int64_t axis, int32_t count,
+                                 struct operand *operands, struct operand *result)
+{
+    struct view view;
+    ssld_status status;
+    if ((status = ssld_onnx_resolve_axis(reader, node, operands[0].view.ndims, &axis)) ||
+        (status = joined_view(reader, node, count, operands, (int32_t)axis, &view)))
+        return status;
+    attributes->axis = (int32_t)axis;
+    return ssld_onnx_emit(reader, node, row->kind, attributes, count, operands, &view, result);
+}
+
+/* More inputs than a node of the graph has become several nodes. Vectors of whole numbers may have no elements: they vanish. */
 ssld_status ssld_onnx_convert_concat(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
                                      struct ssld_attributes *attributes)
 {
     struct operand operands[SSLD_MOST_INPUTS], result;
-    struct view view;
     int32_t count = 0;
     int64_t axis = 0;
     ssld_status status;
@@ -258,20 +270,19 @@ ssld_status ssld_onnx_convert_concat(struct reader *reader, const struct onnx_op
         (status = ssld_onnx_attribute_int(reader, node, "axis", &axis)))
         return status;
     for (size_t i = 0; i < node->n_input; i++) {
-        if (count == SSLD_MOST_INPUTS) /* join what there is, and go on with that as the first */
-            return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it has %zu inputs, more than %d", node->n_input,
-                                    SSLD_MOST_INPUTS);
+        if (count == SSLD_MOST_INPUTS) { /* join what there is, and go on with that as the first */
+            if ((status = join_operands(reader, row, node, attributes, axis, count, operands, &result)))
+                return status;
+            operands[0] = result;
+            count = 1;
+        }
         if (!ssld_onnx_input_name(node, i))
             return ssld_onnx_refuse(reader, node, SSLD_FORMAT, "its input %zu is left out", i);
         if ((status = ssld_onnx_operand(reader, node, i, &operands[count])))
             return status;
         count += !(operands[count].constant && !operands[count].constant->elements && (i + 1 < node->n_input || count));
     }
-    if ((status = ssld_onnx_resolve_axis(reader, node, operands[0].view.ndims, &axis)) ||
-        (status = joined_view(reader, node, count, operands, (int32_t)axis, &view)))
-        return status;
-    attributes->axis = (int32_t)axis;
-    if ((status = ssld_onnx_emit(reader, node, row->kind, attributes, count, operands, &view, &result)))
+    if ((status = join_operands(reader, row, node, attributes, axis, count, operands, &result)))
         return status;
     return ssld_onnx_give(reader, node, 0, &result);
 }
@@ -627,19 +638,22 @@ ssld_status ssld_onnx_convert_depth_to_space(struct reader *reader, const struct
 ssld_status ssld_onnx_convert_space_to_depth(struct reader *reader, const struct onnx_operator *row,
                                              const onnx_node *node, struct ssld_attributes *attributes)
 {
-    static const int32_t perm[6] = { 0, 3, 5, 1, 2, 4 };
+    static const char *const modes[] = { "DCR", "CRD", NULL };
+    static const int32_t perms[2][6] = { { 0, 3, 5, 1, 2, 4 }, { 0, 1, 3, 5, 2, 4 } };
     struct view view;
+    int32_t mode = 0;
     int64_t block;
+    ssld_status status;
     (void)row;
     (void)attributes;
-    ssld_status status = take_block(reader, node, &view, &block);
-    if (status)
+    if ((status = take_block(reader, node, &view, &block)) ||
+        (status = ssld_onnx_attribute_word(reader, node, "mode", modes, &mode)))
         return status;
     int64_t h = view.dims[2] / block, w = view.dims[3] / block;
     if (view.dims[2] % block || view.dims[3] % block)
         return ssld_onnx_refuse(reader, node, SSLD_FORMAT, "%lld x %lld pixels do not make blocks of %lld",
                                 (long long)view.dims[2], (long long)view.dims[3], (long long)block);
-    return rearrange_image(reader, node, (int64_t[]){ 1, view.dims[1], h, block, w, block }, perm,
+    return rearrange_image(reader, node, (int64_t[]){ 1, view.dims[1], h, block, w, block }, perms[mode],
                            (int64_t[]){ 1, view.dims[1] * block * block, h, w });
 }
 

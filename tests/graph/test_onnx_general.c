@@ -331,6 +331,42 @@ static void spell_softmax_by_parts(struct bytes *graph)
     put_plain(graph, "Relu", "s", "y");
 }
 
+/* More inputs than a node has room for, as DenseNet169 and its larger kin have. */
+static void spell_long_concat(struct bytes *graph)
+{
+    char inputs[40 * 2 + 1] = "";
+    for (int i = 0; i < 40; i++)
+        snprintf(inputs + strlen(inputs), sizeof inputs - strlen(inputs), "%sx", i ? "," : "");
+    put_axis(graph, "Concat", inputs, "y", 1);
+}
+
+/* Lines of pixels are images of one row. */
+static void spell_conv_of_lines(struct bytes *graph)
+{
+    put_ints(graph, "ReduceMean", "x", "lines", "axes", 1, (int64_t[]){ 2 });
+    put_integers(graph, "three", 3, (int64_t[]){ 0, 2, 6 });
+    put_plain(graph, "Reshape", "lines,three", "l");
+    put_weights(graph, "w", 3, (int64_t[]){ 4, 2, 3 });
+    put_plain(graph, "Conv", "l,w", "c");
+    put_ints(graph, "MaxPool", "c", "y", "kernel_shape", 1, (int64_t[]){ 2 });
+}
+
+/* What the graph's RESIZE has not: a product for each axis. */
+static void spell_resize_cubic(struct bytes *graph)
+{
+    struct bytes attributes = { NULL, 0 };
+    put_attribute_text(&attributes, "mode", "cubic");
+    put_integers(graph, "sizes", 4, (int64_t[]){ 1, 2, 9, 12 });
+    put_node(graph, "Resize", "", "x,,,sizes", "y", &attributes);
+}
+
+static void spell_swish_of_slope(struct bytes *graph)
+{
+    struct bytes attributes = { NULL, 0 };
+    put_attribute_float(&attributes, "alpha", 1.702f);
+    put_node(graph, "Swish", "", "x", "y", &attributes);
+}
+
 /* -- Channels last ------------------------------------------------------------------------------------------------ */
 
 static void put_transposed(struct bytes *graph, const char *src, const char *dst, bool last)
@@ -386,6 +422,10 @@ TEST(every_spelling_is_read_as_what_it_means)
         { spell_mish, 13, "Unary", 4, { 1, 2, 6, 6 } },
         { spell_gelu_tanh_by_pow, 13, "GeluTanh", 4, { 1, 2, 6, 6 } },
         { spell_gelu_tanh_by_products, 13, "GeluTanh", 4, { 1, 2, 6, 6 } },
+        { spell_long_concat, 13, "Concat Concat", 4, { 1, 80, 6, 6 } },
+        { spell_conv_of_lines, 13, "Reduce Conv MaxPool Reshape", 3, { 1, 4, 3 } },
+        { spell_resize_cubic, 13, "MatMul MatMul", 4, { 1, 2, 9, 12 } },
+        { spell_swish_of_slope, 24, "Scale Sigmoid Mul", 4, { 1, 2, 6, 6 } },
         { spell_softmax_by_parts, 13, "Softmax Relu", 4, { 1, 2, 6, 6 } },
         { spell_channels_last, 10, "Conv Relu Pad Conv GlobalAveragePool Reshape", 4, { 1, 1, 1, 5 } },
     };
