@@ -24,6 +24,15 @@ static const struct rule {
     int32_t     wanted;
     const char *note; /* for RULE_HANDLED */
 } rules[] = {
+    { "Attention", "is_causal", RULE_HANDLED, 0, "" },
+    { "Attention", "kv_num_heads", RULE_HANDLED, 0, "" },
+    { "Attention", "left_window_size", RULE_HANDLED, 0, "-1" },
+    { "Attention", "q_num_heads", RULE_HANDLED, 0, "" },
+    { "Attention", "qk_matmul_output_mode", RULE_IGNORED, 0, NULL },
+    { "Attention", "right_window_size", RULE_HANDLED, 0, "-1" },
+    { "Attention", "scale", RULE_HANDLED, 0, "" },
+    { "Attention", "softcap", RULE_HANDLED, 0, "" },
+    { "Attention", "softmax_precision", RULE_IGNORED, 0, NULL },
     { "AveragePool", "auto_pad", RULE_HANDLED, 0, "becomes pads" },
     { "AveragePool", "dilations", RULE_HANDLED, 0, "" },
     { "AveragePool", "kernel_shape", RULE_HANDLED, 0, "" },

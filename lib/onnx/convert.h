@@ -133,6 +133,8 @@ typedef ssld_status onnx_convert(struct reader *reader, const struct onnx_operat
 /* elementwise.c */
 onnx_convert ssld_onnx_convert_binary, ssld_onnx_convert_unary, ssld_onnx_convert_variadic, ssld_onnx_convert_where,
     ssld_onnx_convert_clip, ssld_onnx_convert_prelu, ssld_onnx_convert_thresholded_relu, ssld_onnx_convert_cast;
+/* attention.c */
+onnx_convert ssld_onnx_convert_attention;
 /* matrices.c */
 onnx_convert ssld_onnx_convert_gemm, ssld_onnx_convert_matmul, ssld_onnx_convert_softmax, ssld_onnx_convert_reduce,
     ssld_onnx_convert_layer_norm, ssld_onnx_convert_group_norm, ssld_onnx_convert_instance_norm;

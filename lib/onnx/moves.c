@@ -453,7 +453,8 @@ static ssld_status put_index_axes(struct reader *reader, const onnx_node *node, 
     wholes_of_view(&taken->view, old);
     for (int32_t i = 0; i < taken->view.ndims; i++) {
         for (int32_t d = 0; d < indices->ndims && i == axis; d++)
-            dims[count++] = (struct whole){ 0, indices->dims[d] };
+            dims[count++] = d == indices->batch ? (struct whole){ indices->dims[d], 0 }
+                                                : (struct whole){ 0, indices->dims[d] };
         if (i != axis)
             dims[count++] = old[i];
     }
@@ -461,6 +462,40 @@ static ssld_status put_index_axes(struct reader *reader, const onnx_node *node, 
         return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it makes %d dimensions, more than %d", count,
                                 SSLD_MOST_DIMS);
     return ssld_onnx_reshape(reader, node, taken, count, dims, result);
+}
+
+/* Indices that go on from image to image by as many elements as an image has: within its own elements each image takes the same
+ * ones. The newer exporter of PyTorch spells a view of a tensor so. */
+static ssld_status gather_of_batch(struct reader *reader, const onnx_node *node, const struct operand *src, int32_t axis,
+                                   const struct operand *indices)
+{
+    struct operand operands[2], result, own = *indices;
+    struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_GATHER);
+    struct view view = src->view;
+    bool run = false;
+    ssld_status status;
+    if (src->view.batch != axis || src->view.outer != 1 || indices->constant->each != src->view.dims[axis] ||
+        indices->view.batch < 0 || indices->view.outer != 1)
+        return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it takes elements of other images: it would mix images");
+    for (int32_t i = 0; i < indices->view.batch; i++)
+        if (indices->view.dims[i] != 1)
+            return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it moves the batch behind its axis %d", i);
+    own.constant = NULL;
+    if ((status = ssld_onnx_new_constant(reader, true, indices->constant->elements, &own.constant)))
+        return status;
+    memcpy(own.constant->wholes, indices->constant->wholes, (size_t)own.constant->elements * sizeof *own.constant->wholes);
+    operands[0] = *src;
+    if ((status = take_indices(reader, node, &own, src->view.dims[axis], &operands[1], &run)))
+        return status;
+    view.dims[axis] = operands[1].constant->elements;
+    attributes.axis = axis;
+    result = *src;
+    bool all = run && view.dims[axis] == src->view.dims[axis];
+    if (!all && (status = ssld_onnx_emit(reader, node, SSLD_OP_GATHER, &attributes, 2, operands, &view, &result)))
+        return status;
+    if ((status = put_index_axes(reader, node, &result, axis, &indices->view, &result)))
+        return status;
+    return ssld_onnx_give(reader, node, 0, &result);
 }
 
 ssld_status ssld_onnx_convert_gather(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
@@ -471,9 +506,13 @@ ssld_status ssld_onnx_convert_gather(struct reader *reader, const struct onnx_op
     bool run = false;
     ssld_status status;
     if ((status = take_source(reader, node, 2, 2, &operands[0])) ||
-        (status = ssld_onnx_constant(reader, node, 1, &indices)) ||
+        (status = ssld_onnx_operand(reader, node, 1, &indices)) ||
         (status = ssld_onnx_attribute_int(reader, node, "axis", &axis)) ||
-        (status = ssld_onnx_resolve_axis(reader, node, operands[0].view.ndims, &axis)) ||
+        (status = ssld_onnx_resolve_axis(reader, node, operands[0].view.ndims, &axis)))
+        return status;
+    if (indices.constant && indices.constant->each)
+        return gather_of_batch(reader, node, &operands[0], (int32_t)axis, &indices);
+    if ((status = ssld_onnx_constant(reader, node, 1, &indices)) ||
         (status = ssld_onnx_need_own_axis(reader, node, &operands[0].view, (int32_t)axis)) ||
         (status = take_indices(reader, node, &indices, operands[0].view.dims[axis], &operands[1], &run)))
         return status;

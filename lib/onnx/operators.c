@@ -127,6 +127,8 @@ static const struct onnx_operator operators[] = {
     { "Abs", SSLD_OP_KINDS, ssld_onnx_convert_unary, 6, "" },
     { "Add", SSLD_OP_KINDS, ssld_onnx_convert_binary, 7, "" },
     { "And", SSLD_OP_KINDS, ssld_onnx_convert_binary, 7, "" },
+    { "Attention", SSLD_OP_KINDS, ssld_onnx_convert_attention, 23,
+      "nothing kept from before; also spelled with MatMul and Softmax" },
     { "AveragePool", SSLD_OP_AVERAGE_POOL, ssld_onnx_convert_pool, 7, "one to three dimensions" },
     { "BatchNormalization", SSLD_OP_BATCH_NORM, convert_batch_norm, 7, "constant inputs; running statistics" },
     { "Cast", SSLD_OP_KINDS, ssld_onnx_convert_cast, 6, "" },
