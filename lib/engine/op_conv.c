@@ -24,10 +24,10 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, boo
     bool groups = group > 1 || depthwise;
     const int64_t *weights = groups ? grouped : dims;
     int ndims = groups ? 5 : 4;
-    dnnl_format_tag_t chosen = !depthwise          ? dnnl_format_tag_any
-                               : plan->block == 16 ? dnnl_Goihw16g
-                               : plan->block == 8  ? dnnl_Goihw8g
-                                                   : dnnl_goihw;
+    dnnl_format_tag_t chosen = !depthwise || plan->channels_last ? dnnl_format_tag_any
+                               : plan->block == 16               ? dnnl_Goihw16g
+                               : plan->block == 8                ? dnnl_Goihw8g
+                                                                 : dnnl_goihw;
     ssld_status status = ssld_planes_md(plan, &src, false, &d->src);
     if (!status)
         status = ssld_planes_md(plan, &dst, false, &d->dst);
