@@ -131,9 +131,9 @@ def targets(results):
     return table(("", "case", "measured", "target", ""), target_rows(results))
 
 
-def spread(rows):
+def spread(rows, time="step_ms"):
     """Slowest minus fastest round, in percent of the median."""
-    steps = [row["step_ms"] for row in rows]
+    steps = [row[time] for row in rows]
     return "%.0f %%" % (100 * (max(steps) - min(steps)) / statistics.median(steps)) if len(steps) > 1 else "-"
 
 

@@ -31,10 +31,10 @@ static ssld_status describe(struct ssld_plan *plan, const struct step *step, boo
     bool groups = group > 1 || depthwise;
     const int64_t *weights = groups ? grouped : dims;
     int ndims = groups ? 5 : 4;
-    dnnl_format_tag_t chosen = !depthwise          ? dnnl_format_tag_any
-                               : plan->block == 16 ? dnnl_Goihw16g
-                               : plan->block == 8  ? dnnl_Goihw8g
-                                                   : dnnl_goihw;
+    dnnl_format_tag_t chosen = !depthwise || plan->channels_last ? dnnl_format_tag_any
+                               : plan->block == 16               ? dnnl_Goihw16g
+                               : plan->block == 8                ? dnnl_Goihw8g
+                                                                 : dnnl_goihw;
     ssld_status status = activations_md(plan, &src, last, &d->src);
     if (!status)
         status = activations_md(plan, &dst, last, &d->dst);
@@ -176,7 +176,7 @@ static bool may_be_last(const struct ssld_plan *plan, const struct step *step, c
 {
     const struct planes *src = &ssld_step_src((struct ssld_plan *)plan, step, 0)->planes;
     const struct planes *dst = &ssld_step_dst((struct ssld_plan *)plan, step)->planes;
-    return !conv->depthwise && plan->tiles && src->b == 16 && dst->b == 16 && src->type == ELEMENT_BF16 &&
+    return !conv->depthwise && plan->copies_last && src->b == 16 && dst->b == 16 && src->type == ELEMENT_BF16 &&
            dst->type == ELEMENT_BF16;
 }
 

@@ -87,8 +87,8 @@ void ssld_tensor_set_planes(struct tensor *tensor, struct planes planes)
 struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value)
 {
     bool map = ssld_value_is_map(value);
-    int64_t b = plan->layouts[value - plan->graph->values].blocked ? plan->block : 1;
     int64_t channels = map ? value->dims[1] : ssld_value_elements(value);
+    int64_t b = plan->layouts[value - plan->graph->values].blocked ? plan_block_of(plan, channels) : 1;
     return (struct planes){ .n = plan->options.batch,
                             .channels = channels,
                             .blocks = (channels + b - 1) / b,
@@ -101,7 +101,12 @@ struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ss
 ssld_status ssld_planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md)
 {
     int64_t dims[4] = { planes->n, planes->channels, planes->h, planes->w };
-    dnnl_format_tag_t tag = flat ? dnnl_nc : planes->b == 16 ? dnnl_nChw16c : planes->b == 8 ? dnnl_nChw8c : dnnl_nchw;
+    bool last = plan->channels_last && planes->b == planes->channels;
+    dnnl_format_tag_t tag = flat              ? dnnl_nc
+                            : last            ? dnnl_nhwc
+                            : planes->b == 16 ? dnnl_nChw16c
+                            : planes->b == 8  ? dnnl_nChw8c
+                                              : dnnl_nchw;
     return ssld_md_create(&plan->dnnl, flat ? 2 : 4, dims, ssld_dnnl_type(planes->type), tag, md);
 }
 
@@ -177,8 +182,18 @@ static ssld_status choose_type(struct ssld_plan *plan)
         return ssld_fail(plan->context, SSLD_UNSUPPORTED, "%s: bf16 needs AVX-512, which this CPU has not; use f32",
                          plan->graph->name);
     plan->type = precision == SSLD_PRECISION_BF16 || (precision == SSLD_PRECISION_AUTO && native) ? ELEMENT_BF16 : ELEMENT_F32;
-    plan->tiles = plan->type == ELEMENT_BF16 && plan->block == 16 && ssld_dnnl_has_tiles();
     return SSLD_OK;
+}
+
+/* oneDNN multiplies bf16 in tiles (AMX) where channels come last, several times as fast as in blocks. Inference keeps them so
+ * throughout. What training needs more of (batch norm, depthwise backward) is ours and works in blocks: there convolutions
+ * copy their operands. */
+static void choose_order(struct ssld_plan *plan)
+{
+    bool tiles = plan->type == ELEMENT_BF16 && ssld_dnnl_has_tiles();
+    plan->channels_last = tiles && plan->options.mode == SSLD_PLAN_EVAL && !plan->options.block &&
+                          ssld_layouts_suit_channels_last(plan->graph);
+    plan->copies_last = tiles && plan->block == 16 && !plan->channels_last;
 }
 
 /* -- Preparing the operators -------------------------------------------------------------------------------------- */
@@ -347,6 +362,8 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
         status = choose_block(plan);
     if (!status)
         status = choose_type(plan);
+    if (!status)
+        choose_order(plan);
     if (status)
         return status;
 
