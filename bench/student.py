@@ -3,7 +3,7 @@
 
     python3 bench/environment.py                      # once: the frameworks
     meson setup build && ninja -C build
-    python3 bench/student.py [--quick] [--only TEXT]  # an hour or two on two cores; writes docs/performance.md
+    python3 bench/student.py [--quick] [--only TEXT]  # an hour or two on two cores; writes its section of docs/performance.md
 
 First every peer runs each of its modes once and goes on in the fastest; then come the rounds, in which libssld and the
 peers take turns, a process each; then libssld with one thread and with all. Figures are medians over the rounds. Every
@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 
 import environment
 import report
+import section
 
 BENCH = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(BENCH)
@@ -112,15 +113,15 @@ def run_together(commands, threads, work):
     return outcomes, max(0.0, others)
 
 
-def parsed(output, error):
-    """The figures of a run's last line, or {"error": why there are none}."""
+def parsed(output, error, time="step_ms"):
+    """The figures of a run's last line, `time` among them, or {"error": why there are none}."""
     if error:
         return {"error": error}
     try:
         figures = json.loads(output.strip().splitlines()[-1])
-        return figures if figures["step_ms"] > 0 else {"error": "no step was timed"}
+        return figures if figures[time] > 0 else {"error": "%s is not above 0" % time}
     except (IndexError, KeyError, TypeError, ValueError):
-        return {"error": "no line of JSON with step_ms"}
+        return {"error": "no line of JSON with %s" % time}
 
 
 # -- All runs -------------------------------------------------------------------------------------------------------
@@ -257,7 +258,8 @@ def machine():
     }
 
 
-def facts(given, peers):
+def run_facts(given):
+    """What every benchmark says of its run."""
     commit = output_of("git", "-C", TOP, "rev-parse", "--short", "HEAD")
     if commit and output_of("git", "-C", TOP, "status", "--porcelain", "--untracked-files=no"):
         commit += " with changes"
@@ -265,6 +267,12 @@ def facts(given, peers):
         "date": datetime.date.today().isoformat(), "command": shlex.join(["python3", *given.arguments]),
         "threads": given.threads, "rounds": given.rounds, "size": SIZE, "load": round(os.getloadavg()[0], 2),
         "machine": machine(), "commit": commit or "unknown", "ssld": output_of(given.ssld, "--version") or "unknown",
+    }
+
+
+def facts(given, peers):
+    return {
+        **run_facts(given),
         "peers": [{key: peer[key] for key in ("kind", "name", "version", "onednn")} for peer in peers],
         "cases": [dict(asdict(case), name=case.name) for case in given.cases],
     }
@@ -337,8 +345,7 @@ def main():
     results = report.Results(known, rows)
     print("\n" + report.targets(results))
     if given.out:
-        with open(given.out, "w") as file:
-            file.write(report.document(results))
+        section.put(given.out, "bench/student.py", report.document(results))
         print("\nwritten: %s" % given.out)
 
 

@@ -32,6 +32,12 @@ bool ssld_dnnl_multiplies_bf16(void)
     return ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted; /* each set of instructions includes its forerunners' bits */
 }
 
+bool ssld_dnnl_has_tiles(void)
+{
+    unsigned wanted = dnnl_cpu_isa_avx512_core_amx;
+    return ((unsigned)dnnl_get_effective_cpu_isa() & wanted) == wanted;
+}
+
 const char *ssld_dnnl_isa(void)
 {
     /* Each set of instructions includes its forerunners' bits, so the first that is contained is the widest. */

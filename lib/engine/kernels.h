@@ -10,19 +10,22 @@
 #include "engine/functions.h"
 #include "engine/plan.h"
 
-/* Calls KERNEL with a constant block width; the compiler makes one loop nest for each. */
-#define WITH_BLOCK(b, CALL)   \
-    do {                      \
-        if ((b) == 16) {      \
-            enum { B = 16 };  \
-            CALL;             \
-        } else if ((b) == 8) { \
-            enum { B = 8 };   \
-            CALL;             \
-        } else {              \
-            enum { B = 1 };   \
-            CALL;             \
-        }                     \
+/* Calls KERNEL with a constant block width where it is a usual one: the compiler makes one loop nest for each. */
+#define WITH_BLOCK(b, CALL)                       \
+    do {                                          \
+        if ((b) == 16) {                          \
+            enum { B = 16 };                      \
+            CALL;                                 \
+        } else if ((b) == 8) {                    \
+            enum { B = 8 };                       \
+            CALL;                                 \
+        } else if ((b) == 1) {                    \
+            enum { B = 1 };                       \
+            CALL;                                 \
+        } else { /* channels last */              \
+            const int64_t B = (b);                \
+            CALL;                                 \
+        }                                         \
     } while (0)
 
 /* The same for the kind of activation: ACTIVATION is a constant in CALL. */

@@ -52,7 +52,7 @@ static void set_dense(struct maker *m, int32_t value)
 static void set_blocked(struct maker *m, int32_t value)
 {
     const struct ssld_value *v = &m->graph->values[value];
-    int64_t b = m->plan->block;
+    int64_t b = plan_block_of(m->plan, v->dims[1]);
     m->layouts[value] = (struct layout){ .root = value, .blocked = true, .has_view = v->dims[1] % b == 0 };
     if (m->layouts[value].has_view)
         m->layouts[value].view = ssld_view_of_blocks(v->dims, b);
@@ -76,7 +76,8 @@ static bool is_dense(const struct layout *layout)
 static bool is_plain_image(const struct maker *m, int32_t value)
 {
     const struct ssld_value *v = &m->graph->values[value];
-    return !m->layouts[value].blocked && is_dense(&m->layouts[value]) && (v->dims[1] == 1 || v->dims[1] == 3);
+    return !m->layouts[value].blocked && is_dense(&m->layouts[value]) && (v->dims[1] == 1 || v->dims[1] == 3) &&
+           !m->plan->channels_last;
 }
 
 /* -- Reorders ----------------------------------------------------------------------------------------------------- */
@@ -131,7 +132,8 @@ static ssld_status want_blocked(struct maker *m, int32_t input)
         m->graph->nodes[m->node].inputs[input] = m->blocks[value];
         return SSLD_OK;
     }
-    if (!ssld_reorder_walks(m->graph->values[value].dims, m->plan->block, &m->layouts[value], NULL, walks)) {
+    const int64_t *dims = m->graph->values[value].dims;
+    if (!ssld_reorder_walks(dims, plan_block_of(m->plan, dims[1]), &m->layouts[value], NULL, walks)) {
         status = make_plain(m, input);
         if (status)
             return status;
@@ -182,7 +184,7 @@ static bool constant_suits_blocks(const struct maker *m, const struct ssld_value
 {
     int64_t channels = constant->ndims >= 3 ? constant->dims[constant->ndims - 3] : 1;
     int64_t positions = ssld_value_elements(constant) / channels;
-    return channels == 1 || positions == 1 || dst->dims[1] % m->plan->block == 0;
+    return channels == 1 || positions == 1 || dst->dims[1] % plan_block_of(m->plan, dst->dims[1]) == 0;
 }
 
 /* Whether the node at hand can work in blocks, and should: one of its large inputs is. */
@@ -337,6 +339,37 @@ static ssld_status rule_matmul(struct maker *m)
         return for_activations(m, want_dense);
     store_transposed(m, node);
     return for_activations(m, want_matrix);
+}
+
+/* -- Channels last ------------------------------------------------------------------------------------------------ */
+
+/* Operators on feature maps whose loops go through blocks of any width. */
+static bool takes_any_width(int32_t kind)
+{
+    static const int32_t kinds[] = { SSLD_OP_CONV,   SSLD_OP_MAX_POOL, SSLD_OP_AVERAGE_POOL, SSLD_OP_GLOBAL_AVERAGE_POOL,
+                                     SSLD_OP_ADD,    SSLD_OP_MUL,      SSLD_OP_SCALE,        SSLD_OP_FLATTEN,
+                                     SSLD_OP_GEMM,   SSLD_OP_MATMUL,   SSLD_OP_IDENTITY,     SSLD_OP_CONCAT,
+                                     SSLD_OP_SLICE,  SSLD_OP_UNARY,    SSLD_OP_BINARY,       SSLD_OP_WHERE };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (kinds[i] == kind)
+            return true;
+    return ssld_op_is_activation(kind);
+}
+
+bool ssld_layouts_suit_channels_last(const struct ssld_graph *graph)
+{
+    bool convolves = false;
+    for (int32_t n = 0; n < graph->node_count; n++) {
+        const struct ssld_node *node = &graph->nodes[n];
+        const struct engine_op *op = ssld_engine_ops[node->kind];
+        const struct ssld_value *src = &graph->values[node->inputs[0]];
+        bool plain = op->layout == LAYOUT_PLAIN || op->layout == LAYOUT_VIEWS || op->layout == LAYOUT_MOVE ||
+                     (node->kind == SSLD_OP_LAYER_NORM && !(ssld_value_is_map(src) && node->attributes.axis == 1));
+        if (!plain && !takes_any_width(node->kind))
+            return false;
+        convolves = convolves || node->kind == SSLD_OP_CONV;
+    }
+    return convolves;
 }
 
 /* -- The pass ----------------------------------------------------------------------------------------------------- */

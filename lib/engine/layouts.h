@@ -24,6 +24,8 @@ struct layout {
 
 /* After the passes and before the schedule: a layout for every value, REORDER nodes where an operator wants another one. */
 ssld_status          ssld_layouts_make(struct ssld_plan *plan);
+/* Whether every operator of a graph can keep its feature maps as (N, H, W, C), and any gains by it. */
+bool                 ssld_layouts_suit_channels_last(const struct ssld_graph *graph);
 const struct layout *ssld_layout_of(const struct ssld_plan *plan, int32_t value);
 bool                 ssld_value_is_map(const struct ssld_value *value); /* (1, C, H, W) */
 

@@ -108,6 +108,8 @@ const struct engine_op ssld_op_add = {
 
 /* -- Mul: dst = x * s, where s is (N, C, 1, 1), (N, 1, H, W) or of x's shape ------------------------------------------ */
 
+#define MUL_PIECE 16384 /* elements of a task: a block may be a whole image */
+
 enum factor { FACTOR_OF_ELEMENT, FACTOR_OF_CHANNEL, FACTOR_OF_POSITION };
 
 static enum factor factor_kind(const struct tensor *x, const struct tensor *s)
@@ -152,13 +154,15 @@ static void mul(const struct tensor *first, const struct tensor *second, const v
     enum factor kind = factor_kind(first, second);
     int32_t type = first->planes.type;
     int64_t b = first->planes.b, size = first->planes.h * first->planes.w * b, width = second->planes.b;
-    int64_t blocks = first->planes.n * first->planes.blocks;
+    int64_t blocks = first->planes.n * first->planes.blocks, hw = size / b;
     int64_t factors = second->planes.h * second->planes.w * width; /* of a block of s */
+    int64_t rows = MUL_PIECE / b > 0 ? MUL_PIECE / b : 1, pieces = (hw + rows - 1) / rows;
 #pragma omp parallel for
-    for (int64_t i = 0; i < blocks; i++) {
-        int64_t block = kind == FACTOR_OF_POSITION ? i / first->planes.blocks : i;
-        mul_of_block(type, b, size / b, kind, width, element_at_const(type, x, i * size),
-                     element_at_const(type, s, block * factors), element_at(type, dst, i * size));
+    for (int64_t task = 0; task < blocks * pieces; task++) {
+        int64_t i = task / pieces, p = task % pieces * rows, block = kind == FACTOR_OF_POSITION ? i / first->planes.blocks : i;
+        int64_t moved = kind == FACTOR_OF_POSITION ? p * width : kind == FACTOR_OF_ELEMENT ? p * b : 0;
+        mul_of_block(type, b, hw - p < rows ? hw - p : rows, kind, width, element_at_const(type, x, i * size + p * b),
+                     element_at_const(type, s, block * factors + moved), element_at(type, dst, i * size + p * b));
     }
 }
 

@@ -127,6 +127,7 @@ static ssld_status slice_prepare(struct ssld_plan *plan, struct step *step)
 {
     struct planes planes = ssld_step_src(plan, step, 0)->planes;
     planes.channels = step->node->attributes.end - step->node->attributes.begin;
+    planes.b = planes.b > 1 ? plan_block_of(plan, planes.channels) : 1;
     planes.blocks = (planes.channels + planes.b - 1) / planes.b;
     ssld_tensor_set_planes(ssld_step_dst(plan, step), planes);
     return SSLD_OK;

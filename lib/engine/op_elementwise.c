@@ -210,7 +210,8 @@ static void where_work(const struct work *work, const struct plane *p, void *con
 static struct view view_in_blocks(const struct ssld_plan *plan, int32_t index)
 {
     const struct ssld_value *value = &plan->graph->values[index];
-    int64_t b = plan->block;
+    int32_t channels = value->ndims >= 3 ? value->ndims - 3 : 0;
+    int64_t b = plan_block_of(plan, value->ndims >= 3 ? value->dims[channels] : 1);
     if (value->role == SSLD_VALUE_ACTIVATION) {
         int64_t dims[4] = { 1, (value->dims[1] + b - 1) / b * b, value->dims[2], value->dims[3] };
         struct view view = ssld_view_of_blocks(dims, b);
@@ -220,8 +221,8 @@ static struct view view_in_blocks(const struct ssld_plan *plan, int32_t index)
     struct view view;
     int64_t dims[SSLD_MOST_DIMS];
     memcpy(dims, value->dims, sizeof dims);
-    if (value->ndims >= 3 && dims[value->ndims - 3] > 1)
-        dims[value->ndims - 3] = (dims[value->ndims - 3] + b - 1) / b * b;
+    if (value->ndims >= 3 && dims[channels] > 1)
+        dims[channels] = (dims[channels] + b - 1) / b * b;
     view = ssld_view_dense(value->ndims, dims);
     view.image = 0;
     return view;

@@ -134,7 +134,7 @@ static ssld_status reorder_prepare(struct ssld_plan *plan, struct step *step)
     if (status || dst->root != node->output)
         return status;
     if (ssld_value_is_map(value)) {
-        move->walks = ssld_reorder_walks(value->dims, plan->block, src, dst, move->walk);
+        move->walks = ssld_reorder_walks(value->dims, plan_block_of(plan, value->dims[1]), src, dst, move->walk);
     } else {
         const struct view *views[2] = { &dst->view, &src->view };
         move->walks = ssld_walk_make(2, views, &move->walk[0]);

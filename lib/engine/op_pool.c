@@ -180,11 +180,47 @@ MULTIVERSION static void mean_of_block(int32_t type, int64_t b, int64_t hw, cons
     WITH_TYPE(type, WITH_BLOCK(b, mean_block(TYPE, B, hw, src, dst)));
 }
 
+#define MOST_LANES 64 /* of a wide block at a time */
+
+ALWAYS_INLINE void mean_lanes(int32_t type, int64_t b, int64_t lanes, int64_t hw, const void *src, void *dst)
+{
+    float sum[MOST_LANES] = { 0 };
+    for (int64_t p = 0; p < hw; p++)
+        for (int64_t l = 0; l < lanes; l++)
+            sum[l] += element_load(type, src, p * b + l);
+    for (int64_t l = 0; l < lanes; l++)
+        element_store(type, dst, l, sum[l] / (float)hw);
+}
+
+/* `lanes` of a block of b. */
+MULTIVERSION static void mean_of_lanes(int32_t type, int64_t b, int64_t lanes, int64_t hw, const void *src, void *dst)
+{
+    if (lanes == MOST_LANES)
+        WITH_TYPE(type, mean_lanes(TYPE, b, MOST_LANES, hw, src, dst));
+    else
+        WITH_TYPE(type, mean_lanes(TYPE, b, lanes, hw, src, dst));
+}
+
+static void mean_channels_last(const struct planes *planes, const void *src, void *dst)
+{
+    int64_t b = planes->b, hw = planes->h * planes->w, pieces = (b + MOST_LANES - 1) / MOST_LANES;
+#pragma omp parallel for
+    for (int64_t i = 0; i < planes->n * pieces; i++) {
+        int64_t n = i / pieces, first = i % pieces * MOST_LANES, lanes = b - first < MOST_LANES ? b - first : MOST_LANES;
+        mean_of_lanes(planes->type, b, lanes, hw, element_at_const(planes->type, src, n * hw * b + first),
+                      element_at(planes->type, dst, n * b + first));
+    }
+}
+
 static ssld_status global_forward(struct ssld_plan *plan, struct step *step)
 {
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
     int64_t b = src->planes.b, size = src->planes.h * src->planes.w * b, blocks = src->planes.n * src->planes.blocks;
     int32_t type = src->planes.type;
+    if (plan->channels_last && src->planes.b == src->planes.channels) {
+        mean_channels_last(&src->planes, src->data, dst->data);
+        return SSLD_OK;
+    }
 #pragma omp parallel for
     for (int64_t i = 0; i < blocks; i++)
         mean_of_block(type, b, size / b, element_at_const(type, src->data, i * size), element_at(type, dst->data, i * b));

@@ -62,7 +62,7 @@ static int32_t walks_of(const struct ssld_plan *plan, int32_t index, struct walk
     const struct layout dense = { .root = index, .has_view = true, .view = ssld_view_dense(value->ndims, value->dims) };
     const struct view *views[2] = { &dense.view, &src->view };
     if (ssld_value_is_map(value))
-        return ssld_reorder_walks(value->dims, plan->block, src, &dense, walks);
+        return ssld_reorder_walks(value->dims, plan_block_of(plan, value->dims[1]), src, &dense, walks);
     return ssld_walk_make(2, views, &walks[0]);
 }
 

@@ -100,9 +100,11 @@ ssld_status ssld_parameters_allocate(struct ssld_plan *plan)
     all = values + diffs * (size_t)plan->worker_count;
     plan->values_count = values;
     plan->diffs_count = diffs;
-    plan->values = ssld_alloc_zero(plan->context, all, sizeof(float));
+    /* Values are cleared as they are loaded: not sooner, so that their pages are taken one by one. */
+    plan->values = all > SIZE_MAX / sizeof(float) ? NULL : ssld_alloc(plan->context, all * sizeof(float));
     if (!plan->values)
         return ssld_fail_memory(plan->context, "the network's weights", all * sizeof(float));
+    memset((float *)plan->values + values, 0, (all - values) * sizeof(float));
 
     float *value = (float *)plan->values, *diff = value + values;
     for (int32_t i = 0; i < plan->parameter_count; i++) {
@@ -117,12 +119,18 @@ ssld_status ssld_parameters_allocate(struct ssld_plan *plan)
     return SSLD_OK;
 }
 
+/* The graph's numbers go as they are taken, so that a large network is never there a third time. */
 ssld_status ssld_parameters_load(struct ssld_plan *plan)
 {
     ssld_status status = SSLD_OK;
-    for (int32_t i = 0; !status && i < plan->parameter_count; i++)
-        status = ssld_plan_parameter_from_plain(plan, i, plan->graph->values[plan->parameters[i].value].data,
-                                                plan->parameters[i].visible.value);
+    for (int32_t i = 0; !status && i < plan->parameter_count; i++) {
+        struct ssld_value *value = &plan->graph->values[plan->parameters[i].value];
+        struct ssld_parameter *visible = &plan->parameters[i].visible;
+        memset(visible->value, 0, visible->count * sizeof(float));
+        status = ssld_plan_parameter_from_plain(plan, i, value->data, visible->value);
+        ssld_free(plan->context, value->data);
+        value->data = NULL;
+    }
     return status;
 }
 

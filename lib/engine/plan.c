@@ -87,8 +87,8 @@ void ssld_tensor_set_planes(struct tensor *tensor, struct planes planes)
 struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value)
 {
     bool map = ssld_value_is_map(value);
-    int64_t b = plan->layouts[value - plan->graph->values].blocked ? plan->block : 1;
     int64_t channels = map ? value->dims[1] : ssld_value_elements(value);
+    int64_t b = plan->layouts[value - plan->graph->values].blocked ? plan_block_of(plan, channels) : 1;
     return (struct planes){ .n = plan->options.batch,
                             .channels = channels,
                             .blocks = (channels + b - 1) / b,
@@ -101,7 +101,12 @@ struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ss
 ssld_status ssld_planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md)
 {
     int64_t dims[4] = { planes->n, planes->channels, planes->h, planes->w };
-    dnnl_format_tag_t tag = flat ? dnnl_nc : planes->b == 16 ? dnnl_nChw16c : planes->b == 8 ? dnnl_nChw8c : dnnl_nchw;
+    bool last = plan->channels_last && planes->b == planes->channels;
+    dnnl_format_tag_t tag = flat              ? dnnl_nc
+                            : last            ? dnnl_nhwc
+                            : planes->b == 16 ? dnnl_nChw16c
+                            : planes->b == 8  ? dnnl_nChw8c
+                                              : dnnl_nchw;
     return ssld_md_create(&plan->dnnl, flat ? 2 : 4, dims, ssld_dnnl_type(planes->type), tag, md);
 }
 
@@ -178,6 +183,17 @@ static ssld_status choose_type(struct ssld_plan *plan)
                          plan->graph->name);
     plan->type = precision == SSLD_PRECISION_BF16 || (precision == SSLD_PRECISION_AUTO && native) ? ELEMENT_BF16 : ELEMENT_F32;
     return SSLD_OK;
+}
+
+/* oneDNN multiplies bf16 in tiles (AMX) where channels come last, several times as fast as in blocks. Inference keeps them so
+ * throughout. What training needs more of (batch norm, depthwise backward) is ours and works in blocks: there convolutions
+ * copy their operands. */
+static void choose_order(struct ssld_plan *plan)
+{
+    bool tiles = plan->type == ELEMENT_BF16 && ssld_dnnl_has_tiles();
+    plan->channels_last = tiles && plan->options.mode == SSLD_PLAN_EVAL && !plan->options.block &&
+                          ssld_layouts_suit_channels_last(plan->graph);
+    plan->copies_last = tiles && plan->block == 16 && !plan->channels_last;
 }
 
 /* -- Preparing the operators -------------------------------------------------------------------------------------- */
@@ -290,7 +306,7 @@ static void round_up(size_t *bytes)
 static void round_up_pieces(struct ssld_plan *plan)
 {
     size_t *pieces[] = { &plan->scratchpad_bytes, &plan->reordered_diff_bytes, &plan->diff_part_bytes, &plan->bias_part_bytes,
-                         &plan->widened_bytes,    &plan->partial_bytes,        &plan->accumulator_bytes };
+                         &plan->widened_bytes,    &plan->last_bytes,           &plan->partial_bytes,        &plan->accumulator_bytes };
     for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
         round_up(pieces[i]);
 }
@@ -311,6 +327,7 @@ static ssld_status allocate_buffers(struct ssld_plan *plan)
         { &plan->diff_part, plan->diff_part_bytes, false },
         { &plan->bias_part, plan->bias_part_bytes, false },
         { &plan->widened, plan->widened_bytes, false },
+        { &plan->last, plan->last_bytes, false },
         { &plan->partial, plan->partial_bytes, false },
         { &plan->accumulator, plan->accumulators * plan->accumulator_bytes, false },
     };
@@ -345,6 +362,8 @@ static ssld_status build(struct ssld_plan *plan, const struct ssld_graph *graph)
         status = choose_block(plan);
     if (!status)
         status = choose_type(plan);
+    if (!status)
+        choose_order(plan);
     if (status)
         return status;
 
@@ -441,6 +460,7 @@ void ssld_plan_destroy(struct ssld_plan *plan)
     ssld_free(context, plan->reordered_diff);
     ssld_free(context, plan->diff_part);
     ssld_free(context, plan->widened);
+    ssld_free(context, plan->last);
     ssld_free(context, plan->float_logits);
     ssld_free(context, plan->bias_part);
     ssld_free(context, plan->partial);

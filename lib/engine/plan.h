@@ -10,7 +10,8 @@
 /* -- Tensors ------------------------------------------------------------------------------------------------------ *
  *
  * Activations are (N, C/b, H, W, b): blocks of b channels, b the width that this CPU's convolutions want (16, 8) or 1,
- * which is plain NCHW. The last block is padded with zeros, and every operator keeps them zero. (N, F) tensors are plain. */
+ * which is plain NCHW. The last block is padded with zeros, and every operator keeps them zero. (N, F) tensors are plain.
+ * In a plan with its channels last b is the number of channels: one block, (N, H, W, C), nothing padded. */
 struct planes {
     int64_t n;        /* images */
     int64_t channels; /* without padding */
@@ -148,6 +149,8 @@ struct ssld_plan {
     struct ssld_graph       *source; /* as it came, without data: the form of a snapshot */
     struct ssld_graph       *graph;  /* after the passes, without data: what is run */
     int64_t                  block;  /* b */
+    bool                     channels_last; /* b is the number of channels instead */
+    bool                     copies_last; /* blocks stay, and convolutions work on copies with channels last */
     int32_t                  type;   /* ELEMENT_x that activations and their diffs are kept in; parameters are f32 */
     struct layout           *layouts; /* one for each value of graph (layouts.h) */
     struct tensor           *tensors; /* one for each value of graph */
@@ -181,6 +184,8 @@ struct ssld_plan {
     size_t                   diff_part_bytes, bias_part_bytes;
     char                    *widened; /* operands of backward weights in f32, shared */
     size_t                   widened_bytes;
+    char                    *last; /* copies of a convolution's operands with their channels last, shared */
+    size_t                   last_bytes;
     char                    *partial;    /* a kernel's partial sums, shared */
     size_t                   partial_bytes;
     char                    *accumulator; /* diffs added to an earlier part: a buffer for each input of a step */
@@ -218,6 +223,11 @@ struct tensor *ssld_step_src(struct ssld_plan *plan, const struct step *step, in
 struct tensor *ssld_step_dst(struct ssld_plan *plan, const struct step *step);
 /* Where backward writes the diff of input `input` of the chunk at hand: NULL if nobody wants it. */
 void *ssld_step_diff_src(struct ssld_plan *plan, const struct step *step, int32_t input);
+
+static inline int64_t plan_block_of(const struct ssld_plan *plan, int64_t channels)
+{
+    return plan->channels_last ? channels : plan->block;
+}
 
 /* In prepare: the output gets the planes (of the whole batch); its size follows. */
 void          ssld_tensor_set_planes(struct tensor *tensor, struct planes planes);

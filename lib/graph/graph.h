@@ -289,6 +289,9 @@ extern const struct ssld_op ssld_ops[SSLD_OP_KINDS];
  * kernel must be known. */
 void ssld_window_pad_same(struct ssld_window *window, const int64_t input[2], bool upper);
 
+/* Pads at the ends for one window more where cells are left over: ONNX's ceil_mode. */
+void ssld_window_pad_ceil(struct ssld_window *window, const int64_t input[2]);
+
 /* ONNX's name for the operator of a node: of its function, where the kind has one. */
 const char *ssld_node_operator(const struct ssld_node *node);
 

@@ -101,6 +101,13 @@ static int64_t resolve_ceil(struct ssld_window *window, int axis, int64_t input)
     return stride - rest;
 }
 
+void ssld_window_pad_ceil(struct ssld_window *window, const int64_t input[2])
+{
+    for (int axis = 0; axis < 2; axis++)
+        if (window->strides[axis] > 0)
+            resolve_ceil(window, axis, input[axis]);
+}
+
 /*   out = floor((in + pads - ((kernel - 1) * dilation + 1)) / stride) + 1 */
 static ssld_status window_sizes(const struct ssld_graph *graph, const struct ssld_node *node, int64_t sizes[2])
 {

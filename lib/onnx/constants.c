@@ -341,6 +341,8 @@ ssld_status ssld_onnx_tensor_operand(struct reader *reader, const onnx_node *nod
 static ssld_status floats_of_wholes(struct reader *reader, const onnx_node *node, const struct constant *constant,
                                     float *dst)
 {
+    if (constant->each)
+        return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it computes with the number of an image in its batch");
     for (int64_t i = 0; i < constant->elements; i++) {
         if (constant->wholes[i].per)
             return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it computes with the size of the batch");

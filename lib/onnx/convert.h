@@ -98,6 +98,9 @@ ssld_status ssld_onnx_unary(struct reader *reader, const onnx_node *node, int32_
                             const struct operand *src, struct operand *result);
 ssld_status ssld_onnx_binary(struct reader *reader, const onnx_node *node, int32_t function, const struct operand *a,
                              const struct operand *b, struct operand *result);
+/* A product of matrices, the last two axes of each. */
+ssld_status ssld_onnx_product(struct reader *reader, const onnx_node *node, const struct operand *a,
+                              const struct operand *b, struct operand *result);
 ssld_status ssld_onnx_scalar(struct reader *reader, float number, struct operand *result); /* a constant */
 ssld_status ssld_onnx_transpose(struct reader *reader, const onnx_node *node, const struct operand *src,
                                 const int32_t *perm, struct operand *result);
@@ -130,6 +133,8 @@ typedef ssld_status onnx_convert(struct reader *reader, const struct onnx_operat
 /* elementwise.c */
 onnx_convert ssld_onnx_convert_binary, ssld_onnx_convert_unary, ssld_onnx_convert_variadic, ssld_onnx_convert_where,
     ssld_onnx_convert_clip, ssld_onnx_convert_prelu, ssld_onnx_convert_thresholded_relu, ssld_onnx_convert_cast;
+/* attention.c */
+onnx_convert ssld_onnx_convert_attention;
 /* matrices.c */
 onnx_convert ssld_onnx_convert_gemm, ssld_onnx_convert_matmul, ssld_onnx_convert_softmax, ssld_onnx_convert_reduce,
     ssld_onnx_convert_layer_norm, ssld_onnx_convert_group_norm, ssld_onnx_convert_instance_norm;
@@ -138,6 +143,8 @@ onnx_convert ssld_onnx_convert_reshape, ssld_onnx_convert_flatten, ssld_onnx_con
     ssld_onnx_convert_unsqueeze, ssld_onnx_convert_transpose, ssld_onnx_convert_concat, ssld_onnx_convert_split,
     ssld_onnx_convert_slice, ssld_onnx_convert_gather, ssld_onnx_convert_expand, ssld_onnx_convert_tile,
     ssld_onnx_convert_depth_to_space, ssld_onnx_convert_space_to_depth, ssld_onnx_convert_pad;
+/* windows.c */
+onnx_convert ssld_onnx_convert_conv, ssld_onnx_convert_pool, ssld_onnx_convert_lp_pool, ssld_onnx_convert_global_pool;
 /* resize.c */
 onnx_convert ssld_onnx_convert_resize, ssld_onnx_convert_upsample;
 /* shapes.c: of whole numbers */

@@ -202,7 +202,7 @@ static ssld_status cast_constant(struct reader *reader, const onnx_node *node, c
     *result = *src;
     if (real ? !from->whole : from->whole && type != ELEMENT_BOOL)
         return SSLD_OK;
-    if (!from->whole || real)
+    if (!from->whole || real || from->each)
         if ((status = ssld_onnx_constant_floats(reader, node, from, &floats)))
             return status;
     if ((status = ssld_onnx_new_constant(reader, !real, from->elements, &made)))

@@ -66,6 +66,9 @@ ssld_status ssld_onnx_constant(struct reader *reader, const onnx_node *node, siz
     ssld_status status = ssld_onnx_operand(reader, node, index, operand);
     if (!status && !operand->constant)
         status = ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "its input %zu is not a constant", index);
+    if (!status && operand->constant->each)
+        status = ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED,
+                                  "it computes with the number of an image in its batch");
     return status;
 }
 
@@ -338,7 +341,7 @@ static bool place_batch(const struct view *from, int32_t ndims, const struct who
         int64_t size = view->dims[i];
         bool fits = before % product == 0 && size % (before / product) == 0 && before / product >= 1;
         bool named = dims[i].per != 0,
-             better = view->batch < 0 || named || (i == from->batch && !dims[view->batch].per);
+             better = view->batch < 0 || named || (i == from->batch && size == 1 && !dims[view->batch].per);
         if (fits && better) {
             view->batch = i;
             view->outer = before / product;

@@ -215,6 +215,43 @@ static ssld_status fold_elements(struct reader *reader, const onnx_node *node, i
     return status;
 }
 
+/* -- The number of an image ---------------------------------------------------------------------------------------- */
+
+/* Whether all numbers are one, which does not depend on N. */
+static bool is_one_number(const struct constant *constant)
+{
+    for (int64_t i = 0; i < constant->elements; i++)
+        if (constant->wholes[i].per || constant->wholes[i].plus != constant->wholes[0].plus)
+            return false;
+    return constant->elements > 0 && !constant->each;
+}
+
+/* What the numbers of an operator's result grow by from image to image. */
+static ssld_status find_each(const struct reader *reader, const onnx_node *node, int32_t kind, int32_t function, int32_t count,
+                             const struct operand *operands, int64_t *each)
+{
+    const struct constant *a = operands[0].constant, *b = count > 1 ? operands[1].constant : NULL;
+    bool any = false;
+    *each = 0;
+    for (int32_t i = 0; i < count; i++)
+        any = any || operands[i].constant->each;
+    if (!any)
+        return SSLD_OK;
+    if (count == 1 && ssld_op_moves(kind))
+        *each = a->each;
+    else if (kind == SSLD_OP_BINARY && b->whole && a->whole && function == SSLD_BINARY_ADD)
+        *each = add(a->each, b->each);
+    else if (kind == SSLD_OP_BINARY && b->whole && a->whole && function == SSLD_BINARY_SUB)
+        *each = add(a->each, multiply(b->each, -1));
+    else if (kind == SSLD_OP_BINARY && b->whole && function == SSLD_BINARY_MUL && is_one_number(b))
+        *each = multiply(a->each, b->wholes[0].plus);
+    else if (kind == SSLD_OP_BINARY && a->whole && function == SSLD_BINARY_MUL && is_one_number(a))
+        *each = multiply(b->each, a->wholes[0].plus);
+    else
+        return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it computes with the number of an image in its batch");
+    return SSLD_OK;
+}
+
 /* -- One node ----------------------------------------------------------------------------------------------------- */
 
 static bool gives_truth(int32_t function)
@@ -285,10 +322,14 @@ ssld_status ssld_onnx_fold(struct reader *reader, const onnx_node *from, int32_t
     struct ssld_value dst = value_of(view), first = value_of(&operands[0].view);
     struct constant *made = NULL;
     bool whole = stays_whole(kind, &node.attributes, count, operands);
-    ssld_status status = ssld_onnx_new_constant(reader, whole, ssld_view_elements(view), &made);
+    int64_t each;
+    ssld_status status = find_each(reader, from, kind, node.attributes.function, count, operands, &each);
+    if (!status)
+        status = ssld_onnx_new_constant(reader, whole, ssld_view_elements(view), &made);
     node.name = (char *)(from->n_output ? from->output[0] : "");
     if (status)
         return status;
+    made->each = each;
     if (!made->elements)
         status = SSLD_OK;
     else if (!whole)

@@ -36,8 +36,8 @@ static ssld_status check_product(const struct reader *reader, const onnx_node *n
 }
 
 /* The batch may be in the rows of a where b has none, or in a leading axis of both, or of one. */
-static ssld_status product(struct reader *reader, const onnx_node *node, const struct operand *a,
-                           const struct operand *b, struct operand *result)
+ssld_status ssld_onnx_product(struct reader *reader, const onnx_node *node, const struct operand *a,
+                              const struct operand *b, struct operand *result)
 {
     struct operand leading[2] = { *a, *b }, operands[2] = { *a, *b };
     struct view view;
@@ -81,7 +81,7 @@ ssld_status ssld_onnx_convert_matmul(struct reader *reader, const struct onnx_op
         if ((status = check_product(reader, node, a.view.dims[1], b.view.dims[0])) ||
             (status = fully_connected(reader, node, &a, &b, false, false, &result)))
             return status;
-    } else if ((status = product(reader, node, &a, &b, &result))) {
+    } else if ((status = ssld_onnx_product(reader, node, &a, &b, &result))) {
         return status;
     }
     for (int32_t i = 0; i < result.view.ndims; i++)
@@ -136,7 +136,7 @@ ssld_status ssld_onnx_convert_gemm(struct reader *reader, const struct onnx_oper
     }
     if ((transpose_a && (status = ssld_onnx_transpose(reader, node, &a, swap, &a))) ||
         (transpose_b && (status = ssld_onnx_transpose(reader, node, &b, swap, &b))) ||
-        (status = product(reader, node, &a, &b, &result)) || (status = scale_by(reader, node, alpha, &result)) ||
+        (status = ssld_onnx_product(reader, node, &a, &b, &result)) || (status = scale_by(reader, node, alpha, &result)) ||
         (added && (status = scale_by(reader, node, beta, &c))) ||
         (added && (status = ssld_onnx_binary(reader, node, SSLD_BINARY_ADD, &result, &c, &result))))
         return status;

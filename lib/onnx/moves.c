@@ -245,12 +245,24 @@ static ssld_status joined_view(const struct reader *reader, const onnx_node *nod
     return view->batch < 0 ? SSLD_OK : ssld_onnx_need_own_axis(reader, node, view, axis);
 }
 
-/* Vectors of whole numbers may have no elements: they vanish. */
+static ssld_status join_operands(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
+                                 struct ssld_attributes *attributes, int64_t axis, int32_t count,
+                                 struct operand *operands, struct operand *result)
+{
+    struct view view;
+    ssld_status status;
+    if ((status = ssld_onnx_resolve_axis(reader, node, operands[0].view.ndims, &axis)) ||
+        (status = joined_view(reader, node, count, operands, (int32_t)axis, &view)))
+        return status;
+    attributes->axis = (int32_t)axis;
+    return ssld_onnx_emit(reader, node, row->kind, attributes, count, operands, &view, result);
+}
+
+/* More inputs than a node of the graph has become several nodes. Vectors of whole numbers may have no elements: they vanish. */
 ssld_status ssld_onnx_convert_concat(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
                                      struct ssld_attributes *attributes)
 {
     struct operand operands[SSLD_MOST_INPUTS], result;
-    struct view view;
     int32_t count = 0;
     int64_t axis = 0;
     ssld_status status;
@@ -258,20 +270,19 @@ ssld_status ssld_onnx_convert_concat(struct reader *reader, const struct onnx_op
         (status = ssld_onnx_attribute_int(reader, node, "axis", &axis)))
         return status;
     for (size_t i = 0; i < node->n_input; i++) {
-        if (count == SSLD_MOST_INPUTS) /* join what there is, and go on with that as the first */
-            return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it has %zu inputs, more than %d", node->n_input,
-                                    SSLD_MOST_INPUTS);
+        if (count == SSLD_MOST_INPUTS) { /* join what there is, and go on with that as the first */
+            if ((status = join_operands(reader, row, node, attributes, axis, count, operands, &result)))
+                return status;
+            operands[0] = result;
+            count = 1;
+        }
         if (!ssld_onnx_input_name(node, i))
             return ssld_onnx_refuse(reader, node, SSLD_FORMAT, "its input %zu is left out", i);
         if ((status = ssld_onnx_operand(reader, node, i, &operands[count])))
             return status;
         count += !(operands[count].constant && !operands[count].constant->elements && (i + 1 < node->n_input || count));
     }
-    if ((status = ssld_onnx_resolve_axis(reader, node, operands[0].view.ndims, &axis)) ||
-        (status = joined_view(reader, node, count, operands, (int32_t)axis, &view)))
-        return status;
-    attributes->axis = (int32_t)axis;
-    if ((status = ssld_onnx_emit(reader, node, row->kind, attributes, count, operands, &view, &result)))
+    if ((status = join_operands(reader, row, node, attributes, axis, count, operands, &result)))
         return status;
     return ssld_onnx_give(reader, node, 0, &result);
 }
@@ -442,7 +453,8 @@ static ssld_status put_index_axes(struct reader *reader, const onnx_node *node, 
     wholes_of_view(&taken->view, old);
     for (int32_t i = 0; i < taken->view.ndims; i++) {
         for (int32_t d = 0; d < indices->ndims && i == axis; d++)
-            dims[count++] = (struct whole){ 0, indices->dims[d] };
+            dims[count++] = d == indices->batch ? (struct whole){ indices->dims[d], 0 }
+                                                : (struct whole){ 0, indices->dims[d] };
         if (i != axis)
             dims[count++] = old[i];
     }
@@ -450,6 +462,40 @@ static ssld_status put_index_axes(struct reader *reader, const onnx_node *node, 
         return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it makes %d dimensions, more than %d", count,
                                 SSLD_MOST_DIMS);
     return ssld_onnx_reshape(reader, node, taken, count, dims, result);
+}
+
+/* Indices that go on from image to image by as many elements as an image has: within its own elements each image takes the same
+ * ones. The newer exporter of PyTorch spells a view of a tensor so. */
+static ssld_status gather_of_batch(struct reader *reader, const onnx_node *node, const struct operand *src, int32_t axis,
+                                   const struct operand *indices)
+{
+    struct operand operands[2], result, own = *indices;
+    struct ssld_attributes attributes = ssld_op_defaults(SSLD_OP_GATHER);
+    struct view view = src->view;
+    bool run = false;
+    ssld_status status;
+    if (src->view.batch != axis || src->view.outer != 1 || indices->constant->each != src->view.dims[axis] ||
+        indices->view.batch < 0 || indices->view.outer != 1)
+        return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it takes elements of other images: it would mix images");
+    for (int32_t i = 0; i < indices->view.batch; i++)
+        if (indices->view.dims[i] != 1)
+            return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it moves the batch behind its axis %d", i);
+    own.constant = NULL;
+    if ((status = ssld_onnx_new_constant(reader, true, indices->constant->elements, &own.constant)))
+        return status;
+    memcpy(own.constant->wholes, indices->constant->wholes, (size_t)own.constant->elements * sizeof *own.constant->wholes);
+    operands[0] = *src;
+    if ((status = take_indices(reader, node, &own, src->view.dims[axis], &operands[1], &run)))
+        return status;
+    view.dims[axis] = operands[1].constant->elements;
+    attributes.axis = axis;
+    result = *src;
+    bool all = run && view.dims[axis] == src->view.dims[axis];
+    if (!all && (status = ssld_onnx_emit(reader, node, SSLD_OP_GATHER, &attributes, 2, operands, &view, &result)))
+        return status;
+    if ((status = put_index_axes(reader, node, &result, axis, &indices->view, &result)))
+        return status;
+    return ssld_onnx_give(reader, node, 0, &result);
 }
 
 ssld_status ssld_onnx_convert_gather(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
@@ -460,9 +506,13 @@ ssld_status ssld_onnx_convert_gather(struct reader *reader, const struct onnx_op
     bool run = false;
     ssld_status status;
     if ((status = take_source(reader, node, 2, 2, &operands[0])) ||
-        (status = ssld_onnx_constant(reader, node, 1, &indices)) ||
+        (status = ssld_onnx_operand(reader, node, 1, &indices)) ||
         (status = ssld_onnx_attribute_int(reader, node, "axis", &axis)) ||
-        (status = ssld_onnx_resolve_axis(reader, node, operands[0].view.ndims, &axis)) ||
+        (status = ssld_onnx_resolve_axis(reader, node, operands[0].view.ndims, &axis)))
+        return status;
+    if (indices.constant && indices.constant->each)
+        return gather_of_batch(reader, node, &operands[0], (int32_t)axis, &indices);
+    if ((status = ssld_onnx_constant(reader, node, 1, &indices)) ||
         (status = ssld_onnx_need_own_axis(reader, node, &operands[0].view, (int32_t)axis)) ||
         (status = take_indices(reader, node, &indices, operands[0].view.dims[axis], &operands[1], &run)))
         return status;
@@ -627,19 +677,22 @@ ssld_status ssld_onnx_convert_depth_to_space(struct reader *reader, const struct
 ssld_status ssld_onnx_convert_space_to_depth(struct reader *reader, const struct onnx_operator *row,
                                              const onnx_node *node, struct ssld_attributes *attributes)
 {
-    static const int32_t perm[6] = { 0, 3, 5, 1, 2, 4 };
+    static const char *const modes[] = { "DCR", "CRD", NULL };
+    static const int32_t perms[2][6] = { { 0, 3, 5, 1, 2, 4 }, { 0, 1, 3, 5, 2, 4 } };
     struct view view;
+    int32_t mode = 0;
     int64_t block;
+    ssld_status status;
     (void)row;
     (void)attributes;
-    ssld_status status = take_block(reader, node, &view, &block);
-    if (status)
+    if ((status = take_block(reader, node, &view, &block)) ||
+        (status = ssld_onnx_attribute_word(reader, node, "mode", modes, &mode)))
         return status;
     int64_t h = view.dims[2] / block, w = view.dims[3] / block;
     if (view.dims[2] % block || view.dims[3] % block)
         return ssld_onnx_refuse(reader, node, SSLD_FORMAT, "%lld x %lld pixels do not make blocks of %lld",
                                 (long long)view.dims[2], (long long)view.dims[3], (long long)block);
-    return rearrange_image(reader, node, (int64_t[]){ 1, view.dims[1], h, block, w, block }, perm,
+    return rearrange_image(reader, node, (int64_t[]){ 1, view.dims[1], h, block, w, block }, perms[mode],
                            (int64_t[]){ 1, view.dims[1] * block * block, h, w });
 }
 

@@ -1,167 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* operators.c - the table of ONNX's operators, and the converters of feature maps and of what needs little.
+/* operators.c - the table of ONNX's operators, and the converters of what needs little.
  *
- * Elementwise operators, products and norms, moves, Resize and shapes have files of their own. */
+ * Elementwise operators, windows, products and norms, moves, Resize and shapes have files of their own. */
 #include "onnx/convert.h"
 
 #include <string.h>
-
-/* -- Windows ------------------------------------------------------------------------------------------------------ */
-
-/* auto_pad into pads. The kernel must be known. */
-static ssld_status resolve_auto_pad(const struct reader *reader, const onnx_node *node, const struct view *src,
-                                    struct ssld_window *window)
-{
-    static const char *const modes[] = { "NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER", NULL };
-    int32_t mode = 0;
-    ssld_status status = ssld_onnx_attribute_word(reader, node, "auto_pad", modes, &mode);
-    if (status || !mode)
-        return status;
-    memset(window->pads, 0, sizeof window->pads);
-    for (int axis = 0; axis < 2; axis++)
-        if (window->strides[axis] < 1 || window->kernel[axis] < 1 || window->kernel[axis] > UINT16_MAX ||
-            window->dilations[axis] < 1 || window->dilations[axis] > INT16_MAX)
-            return ssld_onnx_refuse(reader, node, SSLD_FORMAT, "kernel %d, stride %d, dilation %d are no window",
-                                    window->kernel[axis], window->strides[axis], window->dilations[axis]);
-    if (mode > 1)
-        ssld_window_pad_same(window, src->dims + 2, mode == 2);
-    return SSLD_OK;
-}
-
-/* (N, C, ...) where the graph says so, the size after a window: known to the graph's rule alone. */
-static ssld_status add_window_node(struct reader *reader, const onnx_node *node, int32_t kind,
-                                   const struct ssld_attributes *attributes, int32_t count, const int32_t *values,
-                                   const struct view *src, struct operand *result)
-{
-    struct ssld_node probe = { .kind = kind, .input_count = count, .attributes = *attributes };
-    struct ssld_value shape = { .role = SSLD_VALUE_ACTIVATION };
-    struct view view = *src;
-    memcpy(probe.inputs, values, (size_t)count * sizeof *values);
-    probe.name = node->name && *node->name ? node->name : node->output[0];
-    ssld_status status = ssld_ops[kind].shape(reader->graph, &probe, &shape);
-    if (status)
-        return status;
-    memcpy(view.dims, shape.dims, sizeof view.dims);
-    return ssld_onnx_add_node(reader, node, kind, attributes, count, values, &view, result);
-}
-
-static ssld_status convert_conv(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
-                                struct ssld_attributes *attributes)
-{
-    struct operand src, weights, result;
-    int32_t values[3] = { SSLD_NO_VALUE, SSLD_NO_VALUE, SSLD_NO_VALUE };
-    ssld_status status;
-    if ((status = ssld_onnx_need_inputs(reader, node, 2, 3)) || (status = ssld_onnx_image(reader, node, &src)) ||
-        (status = ssld_onnx_constant(reader, node, 1, &weights)))
-        return status;
-    const int64_t *dims = weights.view.dims;
-    if (weights.view.ndims != 4)
-        return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "constant '%.80s' has %d dimensions, not 4",
-                                node->input[1], weights.view.ndims);
-    for (int axis = 0; axis < 2; axis++)
-        if (!attributes->window.kernel[axis])
-            attributes->window.kernel[axis] = (int32_t)dims[2 + axis];
-    values[0] = src.value;
-    if ((status = resolve_auto_pad(reader, node, &src.view, &attributes->window)) ||
-        (status =
-             ssld_onnx_add_constant(reader, node, weights.constant, SSLD_VALUE_PARAMETER, 4, dims, false, &values[1])))
-        return status;
-    bool bias = ssld_onnx_input_name(node, 2) != NULL;
-    if ((bias && (status = ssld_onnx_vector(reader, node, 2, SSLD_VALUE_PARAMETER, dims[0], &values[2]))) ||
-        (status = add_window_node(reader, node, row->kind, attributes, bias ? 3 : 2, values, &src.view, &result)))
-        return status;
-    return ssld_onnx_give(reader, node, 0, &result);
-}
-
-static ssld_status convert_pool(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
-                                struct ssld_attributes *attributes)
-{
-    struct operand src, result;
-    ssld_status status;
-    if ((status = ssld_onnx_need_inputs(reader, node, 1, 1)) || (status = ssld_onnx_image(reader, node, &src)) ||
-        (status = resolve_auto_pad(reader, node, &src.view, &attributes->window)) ||
-        (status = add_window_node(reader, node, row->kind, attributes, 1, &src.value, &src.view, &result)))
-        return status;
-    return ssld_onnx_give(reader, node, 0, &result);
-}
-
-/* The root of a sum of powers: |x|^p, its mean over the window times the window's cells, ^(1/p). */
-static ssld_status convert_lp_pool(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
-                                   struct ssld_attributes *attributes)
-{
-    struct operand src, power, root, cells, result;
-    int64_t p = 2, kernel[2], strides[2] = { 1, 1 }, pads[4] = { 0, 0, 0, 0 };
-    int32_t kernels, stride_count, pad_count;
-    struct ssld_window *window = &attributes->window;
-    ssld_status status;
-    *attributes = ssld_op_defaults(SSLD_OP_AVERAGE_POOL);
-    if ((status = ssld_onnx_need_inputs(reader, node, 1, 1)) || (status = ssld_onnx_image(reader, node, &src)) ||
-        (status = ssld_onnx_attribute_int(reader, node, "p", &p)) ||
-        (status = ssld_onnx_integers(reader, node, "kernel_shape", SIZE_MAX, 2, kernel, &kernels)) ||
-        (status = ssld_onnx_integers(reader, node, "strides", SIZE_MAX, 2, strides, &stride_count)) ||
-        (status = ssld_onnx_integers(reader, node, "pads", SIZE_MAX, 4, pads, &pad_count)))
-        return status;
-    bool sane = kernels == 2 && p >= 1 && p <= 64;
-    for (int i = 0; i < 4 && sane; i++) {
-        sane = pads[i] >= 0 && pads[i] <= INT16_MAX && kernel[i % 2] > 0 && kernel[i % 2] <= INT16_MAX &&
-               strides[i % 2] > 0 && strides[i % 2] <= INT16_MAX;
-        window->pads[i] = (int32_t)pads[i];
-        window->kernel[i % 2] = (int32_t)kernel[i % 2];
-        window->strides[i % 2] = (int32_t)strides[i % 2];
-    }
-    if (!sane)
-        return ssld_onnx_refuse(reader, node, SSLD_FORMAT,
-                                "its kernel, strides, pads and p are no two-dimensional window");
-    attributes->count_include_pad = 1;
-    if ((status = resolve_auto_pad(reader, node, &src.view, window)) ||
-        (status = ssld_onnx_scalar(reader, (float)p, &power)) ||
-        (status = ssld_onnx_scalar(reader, 1.0f / (float)p, &root)) ||
-        (status = ssld_onnx_scalar(reader, (float)(kernel[0] * kernel[1]), &cells)) ||
-        (status = ssld_onnx_unary(reader, node, SSLD_UNARY_ABS, 0, 0, &src, &result)) ||
-        (status = ssld_onnx_binary(reader, node, SSLD_BINARY_POW, &result, &power, &result)) ||
-        (status =
-             add_window_node(reader, node, SSLD_OP_AVERAGE_POOL, attributes, 1, &result.value, &src.view, &result)) ||
-        (status = ssld_onnx_binary(reader, node, SSLD_BINARY_MUL, &result, &cells, &result)) ||
-        (status = ssld_onnx_binary(reader, node, SSLD_BINARY_POW, &result, &root, &result)))
-        return status;
-    (void)row;
-    return ssld_onnx_give(reader, node, 0, &result);
-}
-
-/* Global pools are reductions over all axes behind the channels. */
-static ssld_status convert_global_pool(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
-                                       struct ssld_attributes *attributes)
-{
-    struct operand src, power, root, result;
-    int64_t p = 2;
-    ssld_status status;
-    if ((status = ssld_onnx_need_inputs(reader, node, 1, 1)) ||
-        (status = ssld_onnx_activation(reader, node, 0, &src)) ||
-        (status = ssld_onnx_attribute_int(reader, node, "p", &p)))
-        return status;
-    bool lp = !strcmp(row->name, "GlobalLpPool");
-    if (src.view.ndims < 3 || src.view.batch || p < 1 || p > 64)
-        return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "its input is not (N, C, H, W), or its p is %lld",
-                                (long long)p);
-    struct view view = src.view;
-    for (int32_t i = 2; i < view.ndims; i++) {
-        attributes->axes[i] = 1;
-        view.dims[i] = 1;
-    }
-    attributes->function = !lp ? !strcmp(row->name, "GlobalMaxPool") ? SSLD_REDUCE_MAX : SSLD_REDUCE_MEAN
-                           : p == 1 ? SSLD_REDUCE_L1 : p == 2 ? SSLD_REDUCE_L2 : SSLD_REDUCE_SUM;
-    bool spelled = lp && p > 2;
-    result = src;
-    if (spelled && ((status = ssld_onnx_scalar(reader, (float)p, &power)) ||
-                    (status = ssld_onnx_scalar(reader, 1.0f / (float)p, &root)) ||
-                    (status = ssld_onnx_unary(reader, node, SSLD_UNARY_ABS, 0, 0, &src, &result)) ||
-                    (status = ssld_onnx_binary(reader, node, SSLD_BINARY_POW, &result, &power, &result))))
-        return status;
-    if ((status = ssld_onnx_emit(reader, node, SSLD_OP_REDUCE, attributes, 1, &result, &view, &result)) ||
-        (spelled && (status = ssld_onnx_binary(reader, node, SSLD_BINARY_POW, &result, &root, &result))))
-        return status;
-    return ssld_onnx_give(reader, node, 0, &result);
-}
 
 /* -- Normalisation and activations -------------------------------------------------------------------------------- */
 
@@ -221,6 +64,25 @@ static ssld_status convert_lrn(struct reader *reader, const struct onnx_operator
     return convert_plain(reader, row, node, attributes);
 }
 
+/* x * sigmoid(alpha * x) */
+static ssld_status convert_swish(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
+                                 struct ssld_attributes *attributes)
+{
+    const struct ssld_attributes sigmoid = ssld_op_defaults(SSLD_OP_SIGMOID);
+    struct operand src, factor, result;
+    float alpha = 1;
+    ssld_status status = ssld_onnx_attribute_float(reader, node, "alpha", &alpha);
+    if (!status && alpha == 1)
+        return convert_plain(reader, row, node, attributes);
+    if (status || (status = ssld_onnx_need_inputs(reader, node, 1, 1)) ||
+        (status = ssld_onnx_operand(reader, node, 0, &src)) || (status = ssld_onnx_scalar(reader, alpha, &factor)) ||
+        (status = ssld_onnx_binary(reader, node, SSLD_BINARY_MUL, &src, &factor, &result)) ||
+        (status = ssld_onnx_emit(reader, node, SSLD_OP_SIGMOID, &sigmoid, 1, &result, &src.view, &result)) ||
+        (status = ssld_onnx_binary(reader, node, SSLD_BINARY_MUL, &src, &result, &result)))
+        return status;
+    return ssld_onnx_give(reader, node, 0, &result);
+}
+
 static ssld_status convert_gelu(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
                                 struct ssld_attributes *attributes)
 {
@@ -265,17 +127,19 @@ static const struct onnx_operator operators[] = {
     { "Abs", SSLD_OP_KINDS, ssld_onnx_convert_unary, 6, "" },
     { "Add", SSLD_OP_KINDS, ssld_onnx_convert_binary, 7, "" },
     { "And", SSLD_OP_KINDS, ssld_onnx_convert_binary, 7, "" },
-    { "AveragePool", SSLD_OP_AVERAGE_POOL, convert_pool, 7, "two-dimensional; not count_include_pad with both pads and ceil_mode" },
+    { "Attention", SSLD_OP_KINDS, ssld_onnx_convert_attention, 23,
+      "nothing kept from before; also spelled with MatMul and Softmax" },
+    { "AveragePool", SSLD_OP_AVERAGE_POOL, ssld_onnx_convert_pool, 7, "one to three dimensions" },
     { "BatchNormalization", SSLD_OP_BATCH_NORM, convert_batch_norm, 7, "constant inputs; running statistics" },
     { "Cast", SSLD_OP_KINDS, ssld_onnx_convert_cast, 6, "" },
     { "CastLike", SSLD_OP_KINDS, ssld_onnx_convert_cast, 15, "" },
     { "Ceil", SSLD_OP_KINDS, ssld_onnx_convert_unary, 6, "" },
     { "Celu", SSLD_OP_KINDS, ssld_onnx_convert_unary, 12, "" },
     { "Clip", SSLD_OP_CLIP, ssld_onnx_convert_clip, 6, "constant bounds" },
-    { "Concat", SSLD_OP_JOIN, ssld_onnx_convert_concat, 4, "at most 32 inputs" },
+    { "Concat", SSLD_OP_JOIN, ssld_onnx_convert_concat, 4, "" },
     { "Constant", SSLD_OP_KINDS, ssld_onnx_convert_constant, 1, "" },
     { "ConstantOfShape", SSLD_OP_KINDS, ssld_onnx_convert_constant_of_shape, 9, "of a shape known at load" },
-    { "Conv", SSLD_OP_CONV, convert_conv, 1, "two-dimensional, constant weights and bias" },
+    { "Conv", SSLD_OP_CONV, ssld_onnx_convert_conv, 1, "one or two dimensions, constant weights and bias" },
     { "Cos", SSLD_OP_KINDS, ssld_onnx_convert_unary, 7, "" },
     { "DepthToSpace", SSLD_OP_KINDS, ssld_onnx_convert_depth_to_space, 1, "" },
     { "Div", SSLD_OP_KINDS, ssld_onnx_convert_binary, 7, "" },
@@ -290,9 +154,9 @@ static const struct onnx_operator operators[] = {
     { "Gather", SSLD_OP_GATHER, ssld_onnx_convert_gather, 1, "indices known at load" },
     { "Gelu", SSLD_OP_KINDS, convert_gelu, 20, "also spelled with Erf or Tanh" },
     { "Gemm", SSLD_OP_GEMM, ssld_onnx_convert_gemm, 7, "" },
-    { "GlobalAveragePool", SSLD_OP_KINDS, convert_global_pool, 1, "" },
-    { "GlobalLpPool", SSLD_OP_KINDS, convert_global_pool, 2, "" },
-    { "GlobalMaxPool", SSLD_OP_KINDS, convert_global_pool, 1, "" },
+    { "GlobalAveragePool", SSLD_OP_KINDS, ssld_onnx_convert_global_pool, 1, "" },
+    { "GlobalLpPool", SSLD_OP_KINDS, ssld_onnx_convert_global_pool, 2, "" },
+    { "GlobalMaxPool", SSLD_OP_KINDS, ssld_onnx_convert_global_pool, 1, "" },
     { "Greater", SSLD_OP_KINDS, ssld_onnx_convert_binary, 7, "" },
     { "GreaterOrEqual", SSLD_OP_KINDS, ssld_onnx_convert_binary, 12, "" },
     { "GroupNormalization", SSLD_OP_GROUP_NORM, ssld_onnx_convert_group_norm, 18, "constant scale and bias" },
@@ -308,10 +172,10 @@ static const struct onnx_operator operators[] = {
     { "LessOrEqual", SSLD_OP_KINDS, ssld_onnx_convert_binary, 12, "" },
     { "Log", SSLD_OP_KINDS, ssld_onnx_convert_unary, 6, "" },
     { "LogSoftmax", SSLD_OP_LOG_SOFTMAX, ssld_onnx_convert_softmax, 1, "as the last node it is left off" },
-    { "LpPool", SSLD_OP_KINDS, convert_lp_pool, 2, "two-dimensional" },
+    { "LpPool", SSLD_OP_KINDS, ssld_onnx_convert_lp_pool, 2, "one to three dimensions" },
     { "MatMul", SSLD_OP_KINDS, ssld_onnx_convert_matmul, 1, "" },
     { "Max", SSLD_OP_KINDS, ssld_onnx_convert_variadic, 8, "" },
-    { "MaxPool", SSLD_OP_MAX_POOL, convert_pool, 1, "two-dimensional, without Indices" },
+    { "MaxPool", SSLD_OP_MAX_POOL, ssld_onnx_convert_pool, 1, "one to three dimensions, without Indices" },
     { "Min", SSLD_OP_KINDS, ssld_onnx_convert_variadic, 8, "" },
     { "Mish", SSLD_OP_KINDS, ssld_onnx_convert_unary, 18, "also spelled as x * Tanh(Softplus(x))" },
     { "Mod", SSLD_OP_KINDS, ssld_onnx_convert_binary, 10, "" },
@@ -336,7 +200,7 @@ static const struct onnx_operator operators[] = {
     { "ReduceSumSquare", SSLD_OP_REDUCE, ssld_onnx_convert_reduce, 1, "" },
     { "Relu", SSLD_OP_RELU, convert_plain, 6, "" },
     { "Reshape", SSLD_OP_KINDS, ssld_onnx_convert_reshape, 5, "to a shape known at load that keeps images apart" },
-    { "Resize", SSLD_OP_RESIZE, ssld_onnx_convert_resize, 10, "height and width of images" },
+    { "Resize", SSLD_OP_RESIZE, ssld_onnx_convert_resize, 10, "of four axes, not of the batch" },
     { "Round", SSLD_OP_KINDS, ssld_onnx_convert_unary, 11, "" },
     { "ScatterND", SSLD_OP_KINDS, ssld_onnx_convert_scatter_nd, 11, "of constants, as masks of windows are made" },
     { "Selu", SSLD_OP_KINDS, ssld_onnx_convert_unary, 6, "" },
@@ -355,7 +219,7 @@ static const struct onnx_operator operators[] = {
     { "Squeeze", SSLD_OP_KINDS, ssld_onnx_convert_squeeze, 1, "" },
     { "Sub", SSLD_OP_KINDS, ssld_onnx_convert_binary, 7, "" },
     { "Sum", SSLD_OP_KINDS, ssld_onnx_convert_variadic, 8, "" },
-    { "Swish", SSLD_OP_SILU, convert_plain, 24, "also spelled x * Sigmoid(x)" },
+    { "Swish", SSLD_OP_SILU, convert_swish, 24, "also spelled x * Sigmoid(x)" },
     { "Tanh", SSLD_OP_TANH, convert_plain, 6, "" },
     { "ThresholdedRelu", SSLD_OP_KINDS, ssld_onnx_convert_thresholded_relu, 10, "" },
     { "Tile", SSLD_OP_TILE, ssld_onnx_convert_tile, 6, "repeats known at load" },

@@ -373,7 +373,8 @@ static ssld_status add_image(struct reader *reader, const Ssld__Onnx__ValueInfoP
 {
     const Ssld__Onnx__TensorTypeProto *type = image->type ? image->type->tensor_type : NULL;
     const Ssld__Onnx__TensorShapeProto *shape = type ? type->shape : NULL;
-    if (type && !ssld_onnx_type_is_real(type->elem_type))
+    /* Bytes are given as floats too: 0 to 255. */
+    if (type && !ssld_onnx_type_is_real(type->elem_type) && type->elem_type != ELEMENT_UINT8)
         return refuse_file(reader, SSLD_UNSUPPORTED,
                            "input '%.80s' is of type %s, not float; export the model in float32", image->name,
                            ssld_onnx_type_name(type->elem_type));

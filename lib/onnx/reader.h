@@ -38,6 +38,7 @@ struct view {
 struct constant {
     struct constant   *next;     /* all of a reader's */
     bool               whole;    /* numbers are whole (integers, booleans) and in `wholes`; else in `floats` */
+    int64_t            each;     /* of whole numbers along the batch: those of image n are n * each more */
     bool               learned;  /* comes from weights in the file: may be trained */
     int64_t            elements;
     float             *floats;   /* NULL until somebody asks: `tensor` has them */

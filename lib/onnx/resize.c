@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* resize.c - Resize and Upsample, whose spelling changed with every few opsets. */
-#include "onnx/convert.h"
+#include "onnx/resample.h"
 
 #include <math.h>
 #include <string.h>
@@ -105,16 +105,96 @@ static ssld_status resize_last(struct reader *reader, const onnx_node *node, str
 
 static const char *const modes[] = { "nearest", "linear", NULL };
 
+/* The policies that keep an image's shape take one scale for all axes: the least or the largest. */
+static void keep_aspect_ratio(const struct view *view, bool smaller, int32_t count, const int64_t *axes,
+                              struct request *request)
+{
+    double chosen = 0;
+    for (int32_t i = 0; i < count; i++) {
+        double scale = (double)request->sizes[axes[i]] / (double)view->dims[axes[i]];
+        if (axes[i] != view->batch && (!(chosen > 0) || (smaller ? scale < chosen : scale > chosen)))
+            chosen = scale;
+    }
+    for (int32_t i = 0; i < count; i++) {
+        double size = floor((double)view->dims[axes[i]] * chosen + 0.5);
+        if (axes[i] == view->batch)
+            continue;
+        request->scales[axes[i]] = (float)chosen;
+        request->sizes[axes[i]] = size < 1 ? 1 : size < INT32_MAX ? (int64_t)size : INT32_MAX;
+    }
+}
+
+/* What a node asks for beside sizes. */
+static ssld_status read_form(struct reader *reader, const onnx_node *node, const struct ssld_attributes *attributes,
+                             int32_t count, const int64_t *axes, struct resample *form)
+{
+    static const char *const kernels[] = { "nearest", "linear", "cubic", NULL };
+    static const char *const regions[] = { "tf_crop_and_resize", NULL };
+    const onnx_attribute *coordinates = ssld_onnx_find_attribute(node, "coordinate_transformation_mode");
+    float region[8];
+    int64_t antialias = 0, exclude = 0;
+    int32_t region_count = -1, mode = 0;
+    ssld_status status;
+    *form = (struct resample){ .coordinates = attributes->coordinates, .rounding = attributes->rounding, .cubic = -0.75f };
+    for (int i = 0; i < 4; i++)
+        form->region[4 + i] = 1;
+    if ((status = ssld_onnx_attribute_word(reader, node, "mode", kernels, &form->mode)) ||
+        (status = ssld_onnx_attribute_int(reader, node, "antialias", &antialias)) ||
+        (status = ssld_onnx_attribute_int(reader, node, "exclude_outside", &exclude)) ||
+        (status = ssld_onnx_attribute_float(reader, node, "cubic_coeff_a", &form->cubic)) ||
+        (status = ssld_onnx_attribute_float(reader, node, "extrapolation_value", &form->extrapolation)))
+        return status;
+    form->antialias = antialias != 0 && form->mode != RESAMPLE_NEAREST;
+    form->exclude_outside = exclude != 0 && form->mode == RESAMPLE_CUBIC;
+    form->in_region = coordinates && coordinates->has_s && coordinates->s.len == strlen(regions[0]) &&
+                      !memcmp(coordinates->s.data, regions[0], coordinates->s.len);
+    if (!form->in_region)
+        return SSLD_OK;
+    if ((status = ssld_onnx_attribute_word(reader, node, "coordinate_transformation_mode", regions, &mode)) ||
+        (status = ssld_onnx_floats(reader, node, NULL, 1, 8, region, &region_count)))
+        return status;
+    if (region_count != 2 * count)
+        return ssld_onnx_refuse(reader, node, SSLD_FORMAT, "its region has %d numbers for %d axes", region_count, count);
+    for (int32_t i = 0; i < count; i++) {
+        form->region[axes[i]] = region[i];
+        form->region[4 + axes[i]] = region[count + i];
+    }
+    return SSLD_OK;
+}
+
+/* By the graph's operator where it has the form, and for height and width; else by products. */
+static ssld_status resize_as(struct reader *reader, const onnx_node *node, struct operand *src, struct request *request,
+                             struct resample *form, struct ssld_attributes *attributes)
+{
+    bool last = request->sizes[3] == src->view.dims[3] && request->sizes[1] != src->view.dims[1];
+    bool channels = request->sizes[last ? 3 : 1] != src->view.dims[last ? 3 : 1];
+    if (form->mode != RESAMPLE_CUBIC && !form->antialias && !form->in_region && !channels) {
+        attributes->mode = form->mode == RESAMPLE_NEAREST ? SSLD_RESIZE_NEAREST : SSLD_RESIZE_LINEAR;
+        return resize_last(reader, node, src, request, attributes);
+    }
+    struct operand image = *src;
+    memcpy(form->scales, request->scales, sizeof form->scales);
+    memcpy(form->sizes, request->sizes, sizeof form->sizes);
+    for (int32_t axis = 1; axis < 4; axis++)
+        if (form->sizes[axis] < 1 || form->sizes[axis] > INT32_MAX)
+            return ssld_onnx_refuse(reader, node, SSLD_FORMAT, "it resizes to %lld", (long long)form->sizes[axis]);
+    if (form->sizes[0] != 1 || form->region[0] != 0 || form->region[4] != 1)
+        return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED, "it resizes the batch");
+    ssld_status status = ssld_onnx_resample(reader, node, form, &image);
+    return status ? status : ssld_onnx_give(reader, node, 0, &image);
+}
+
 /* Opset 10: X, scales. Later: X, roi, scales or sizes. */
 ssld_status ssld_onnx_convert_resize(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
                                      struct ssld_attributes *attributes)
 {
     static const char *const coordinates[] = { "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric",
-                                               "half_pixel_symmetric", "tf_half_pixel_for_nn", NULL };
+                                               "half_pixel_symmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize", NULL };
     static const char *const roundings[] = { "round_prefer_floor", "round_prefer_ceil", "floor", "ceil", NULL };
-    static const char *const policies[] = { "stretch", NULL };
+    static const char *const policies[] = { "stretch", "not_larger", "not_smaller", NULL };
     struct operand src;
     struct request request;
+    struct resample form;
     struct whole sizes[4];
     float scales[4];
     int64_t axes[4] = { 0, 1, 2, 3 };
@@ -125,7 +205,6 @@ ssld_status ssld_onnx_convert_resize(struct reader *reader, const struct onnx_op
     attributes->coordinates = old ? SSLD_COORDINATES_ASYMMETRIC : SSLD_COORDINATES_HALF_PIXEL;
     attributes->rounding = old ? SSLD_ROUND_FLOOR : SSLD_ROUND_PREFER_FLOOR;
     if ((status = take_image(reader, node, 4, &src, &request)) ||
-        (status = ssld_onnx_attribute_word(reader, node, "mode", modes, &attributes->mode)) ||
         (status = ssld_onnx_attribute_word(reader, node, "coordinate_transformation_mode", coordinates,
                                            &attributes->coordinates)) ||
         (status = ssld_onnx_attribute_word(reader, node, "nearest_mode", roundings, &attributes->rounding)) ||
@@ -141,9 +220,13 @@ ssld_status ssld_onnx_convert_resize(struct reader *reader, const struct onnx_op
     if (given != wanted)
         return ssld_onnx_refuse(reader, node, SSLD_FORMAT, "it has %d scales and %d sizes for %d axes", scale_count,
                                 size_count, wanted);
-    status = size_count > 0 ? request_sizes(reader, node, &src.view, size_count, sizes, axes, &request)
-                            : request_scales(reader, node, &src.view, scale_count, scales, axes, &request);
-    return status ? status : resize_last(reader, node, &src, &request, attributes);
+    if ((status = size_count > 0 ? request_sizes(reader, node, &src.view, size_count, sizes, axes, &request)
+                                 : request_scales(reader, node, &src.view, scale_count, scales, axes, &request)) ||
+        (status = read_form(reader, node, attributes, wanted, axes, &form)))
+        return status;
+    if (policy && size_count > 0)
+        keep_aspect_ratio(&src.view, policy == 1, wanted, axes, &request);
+    return resize_as(reader, node, &src, &request, &form, attributes);
 }
 
 /* Opset 7: scales is an attribute; 9: an input. */

@@ -165,6 +165,37 @@ ssld_status ssld_onnx_convert_constant_of_shape(struct reader *reader, const str
     return ssld_onnx_give(reader, node, 0, &operand);
 }
 
+/* From a number to k * N steps behind it: k numbers for each image, which grow by k steps from one to the next. False: it is no
+ * such range. */
+static ssld_status range_of_batch(struct reader *reader, const onnx_node *node, bool *is_one)
+{
+    struct operand inputs[3];
+    struct constant *made = NULL;
+    ssld_status status = SSLD_OK;
+    *is_one = true;
+    for (size_t i = 0; i < 3 && !status; i++) {
+        status = ssld_onnx_constant(reader, node, i, &inputs[i]);
+        *is_one = *is_one && !status && inputs[i].constant->whole && inputs[i].constant->elements == 1;
+    }
+    if (status || !*is_one)
+        return status;
+    const struct whole start = inputs[0].constant->wholes[0], limit = inputs[1].constant->wholes[0],
+                       step = inputs[2].constant->wholes[0];
+    *is_one = limit.per && !start.per && !step.per && limit.plus == start.plus && step.plus > 0 && limit.per > 0 &&
+              limit.per % step.plus == 0 && limit.per / step.plus <= MOST_RANGE;
+    if (!*is_one)
+        return SSLD_OK;
+    int64_t count = limit.per / step.plus;
+    if ((status = ssld_onnx_new_constant(reader, true, count, &made)))
+        return status;
+    for (int64_t i = 0; i < count; i++)
+        made->wholes[i].plus = (int64_t)((uint64_t)start.plus + (uint64_t)i * (uint64_t)step.plus);
+    made->each = limit.per;
+    struct operand operand = { vector_view(count), SSLD_NO_VALUE, made };
+    operand.view.batch = 0;
+    return ssld_onnx_give(reader, node, 0, &operand);
+}
+
 /* start, start + step, ... before limit */
 ssld_status ssld_onnx_convert_range(struct reader *reader, const struct onnx_operator *row, const onnx_node *node,
                                     struct ssld_attributes *attributes)
@@ -173,10 +204,12 @@ ssld_status ssld_onnx_convert_range(struct reader *reader, const struct onnx_ope
     const float *floats[3] = { NULL, NULL, NULL };
     double numbers[3];
     struct constant *made = NULL;
-    bool whole = true;
+    bool whole = true, of_batch = false;
     ssld_status status = ssld_onnx_need_inputs(reader, node, 3, 3);
     (void)row;
     (void)attributes;
+    if (status || (status = range_of_batch(reader, node, &of_batch)) || of_batch)
+        return status;
     for (size_t i = 0; i < 3 && !status; i++) {
         status = ssld_onnx_constant(reader, node, i, &inputs[i]);
         if (!status && inputs[i].constant->elements != 1)

@@ -28,7 +28,7 @@ static const char head[] =
     "- **Weights.** float32, float16, bfloat16 and float64 become float32; whole numbers of any width and booleans are read where\n"
     "  they are shapes, indices, masks, or cast. They may stand in other files of the model's folder, not outside it. Each use of a\n"
     "  weight becomes a parameter of its own, also where the file stores equal values once: layers are trained apart.\n"
-    "- **Size.** At most 6 dimensions, 2^31 - 1 elements in a tensor, 32 inputs of a Concat. Reading asks for no more memory than\n"
+    "- **Size.** At most 6 dimensions, 2^31 - 1 elements in a tensor. Reading asks for no more memory than\n"
     "  `ssld_model_load_options.memory_limit`, nor for more than 16 times the size of the file and 64 MiB.\n"
     "\n"
     "Opsets: from the one named on, the newest included. An attribute that became an input is read in both forms. No words in\n"

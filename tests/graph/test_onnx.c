@@ -415,8 +415,9 @@ static void refuse_many(struct bytes *graph)
     put_node(graph, "Unique", "Unique_12", "x", "a", NULL);
     put_node(graph, "Einsum", "", "a", "b", NULL);
     put_node(graph, "Relu", "fine", "b", "c", NULL);
-    put_attribute_int(&attributes, "storage_order", 1);
-    put_node(graph, "MaxPool", "Pool_1", "c", "y", &attributes);
+    put_attribute_int(&attributes, "spatial", 0);
+    put_node(graph, "BatchNormalization", "Norm_1", "c,s,s,s,s", "y", &attributes);
+    put_weights(graph, "s", 1, (int64_t[]){ 2 });
 }
 
 static void refuse_indices(struct bytes *graph)
@@ -567,7 +568,7 @@ TEST(every_file_that_cannot_be_read_is_refused_by_name)
         ssld_status status;
         const char *texts[4];
     } cases[] = {
-        { refuse_many, SSLD_UNSUPPORTED, { "test.onnx: 3 nodes are not supported", "'Unique_12' (Unique)", "'b' (Einsum)", "storage_order" } },
+        { refuse_many, SSLD_UNSUPPORTED, { "test.onnx: 3 nodes are not supported", "'Unique_12' (Unique)", "'b' (Einsum)", "'spatial'" } },
         { refuse_indices, SSLD_UNSUPPORTED, { "'indices' is read" } },
         { refuse_conv_1d, SSLD_UNSUPPORTED, { "'w' has 3 dimensions" } },
         { refuse_weights_of_words, SSLD_UNSUPPORTED, { "'w' is of type string" } },

@@ -331,6 +331,91 @@ static void spell_softmax_by_parts(struct bytes *graph)
     put_plain(graph, "Relu", "s", "y");
 }
 
+/* More inputs than a node has room for, as DenseNet169 and its larger kin have. */
+static void spell_long_concat(struct bytes *graph)
+{
+    char inputs[40 * 2 + 1] = "";
+    for (int i = 0; i < 40; i++)
+        snprintf(inputs + strlen(inputs), sizeof inputs - strlen(inputs), "%sx", i ? "," : "");
+    put_axis(graph, "Concat", inputs, "y", 1);
+}
+
+/* A view of a tensor as PyTorch's newer exporter writes it: all elements in a row, taken by 2 * n + c. */
+static void put_strided_view(struct bytes *graph, int64_t stride)
+{
+    put_ints(graph, "ReduceMean", "x", "mean", "axes", 2, (int64_t[]){ 2, 3 });
+    put_integers(graph, "row", 1, (int64_t[]){ -1 });
+    put_plain(graph, "Reshape", "mean,row", "flat");
+    put_size_of(graph, "x", 0, "n");
+    put_whole(graph, "zero", 0);
+    put_whole(graph, "one", 1);
+    put_whole(graph, "stride", stride);
+    put_plain(graph, "Range", "zero,n,one", "images");
+    put_plain(graph, "Mul", "images,stride", "starts");
+    put_ints(graph, "Unsqueeze", "starts", "column", "axes", 1, (int64_t[]){ 1 });
+    put_integers(graph, "channels", 2, (int64_t[]){ 0, 1 });
+    put_plain(graph, "Add", "column,channels", "places");
+    put_plain(graph, "Gather", "flat,places", "y");
+}
+
+static void spell_strided_view(struct bytes *graph)
+{
+    put_strided_view(graph, 2);
+}
+
+/* (positions, N, heads * depth) in one row of all, where the batch stays with the positions. */
+static void spell_positions_first(struct bytes *graph)
+{
+    put_integers(graph, "four", 4, (int64_t[]){ 0, 2, 12, 3 });
+    put_plain(graph, "Reshape", "x,four", "apart");
+    put_ints(graph, "Transpose", "apart", "first", "perm", 4, (int64_t[]){ 2, 0, 1, 3 });
+    put_integers(graph, "rows", 2, (int64_t[]){ -1, 6 });
+    put_plain(graph, "Reshape", "first,rows", "flat");
+    put_weights(graph, "w", 2, (int64_t[]){ 6, 6 });
+    put_weights(graph, "b", 1, (int64_t[]){ 6 });
+    put_plain(graph, "Gemm", "flat,w,b", "g");
+    put_integers(graph, "three", 3, (int64_t[]){ 12, -1, 6 });
+    put_plain(graph, "Reshape", "g,three", "back");
+    put_ints(graph, "Transpose", "back", "y", "perm", 3, (int64_t[]){ 1, 0, 2 });
+}
+
+static void spell_attention(struct bytes *graph)
+{
+    struct bytes attributes = { NULL, 0 };
+    put_integers(graph, "flat", 3, (int64_t[]){ 0, 12, 6 });
+    put_plain(graph, "Reshape", "x,flat", "f");
+    put_attribute_int(&attributes, "q_num_heads", 2);
+    put_attribute_int(&attributes, "kv_num_heads", 2);
+    put_node(graph, "Attention", "", "f,f,f", "y", &attributes);
+}
+
+/* Lines of pixels are images of one row. */
+static void spell_conv_of_lines(struct bytes *graph)
+{
+    put_ints(graph, "ReduceMean", "x", "lines", "axes", 1, (int64_t[]){ 2 });
+    put_integers(graph, "three", 3, (int64_t[]){ 0, 2, 6 });
+    put_plain(graph, "Reshape", "lines,three", "l");
+    put_weights(graph, "w", 3, (int64_t[]){ 4, 2, 3 });
+    put_plain(graph, "Conv", "l,w", "c");
+    put_ints(graph, "MaxPool", "c", "y", "kernel_shape", 1, (int64_t[]){ 2 });
+}
+
+/* What the graph's RESIZE has not: a product for each axis. */
+static void spell_resize_cubic(struct bytes *graph)
+{
+    struct bytes attributes = { NULL, 0 };
+    put_attribute_text(&attributes, "mode", "cubic");
+    put_integers(graph, "sizes", 4, (int64_t[]){ 1, 2, 9, 12 });
+    put_node(graph, "Resize", "", "x,,,sizes", "y", &attributes);
+}
+
+static void spell_swish_of_slope(struct bytes *graph)
+{
+    struct bytes attributes = { NULL, 0 };
+    put_attribute_float(&attributes, "alpha", 1.702f);
+    put_node(graph, "Swish", "", "x", "y", &attributes);
+}
+
 /* -- Channels last ------------------------------------------------------------------------------------------------ */
 
 static void put_transposed(struct bytes *graph, const char *src, const char *dst, bool last)
@@ -386,6 +471,17 @@ TEST(every_spelling_is_read_as_what_it_means)
         { spell_mish, 13, "Unary", 4, { 1, 2, 6, 6 } },
         { spell_gelu_tanh_by_pow, 13, "GeluTanh", 4, { 1, 2, 6, 6 } },
         { spell_gelu_tanh_by_products, 13, "GeluTanh", 4, { 1, 2, 6, 6 } },
+        { spell_long_concat, 13, "Concat Concat", 4, { 1, 80, 6, 6 } },
+        { spell_strided_view, 11, "GlobalAveragePool Flatten", 2, { 1, 2 } },
+        { spell_positions_first, 13, "Reshape Transpose Reshape MatMul Reshape", 3, { 1, 12, 6 } },
+        { spell_attention,
+          23,
+          "Reshape Reshape Reshape Transpose Transpose MatMul Scale Softmax Transpose MatMul Transpose Reshape",
+          3,
+          { 1, 12, 6 } },
+        { spell_conv_of_lines, 13, "Reduce Conv MaxPool Reshape", 3, { 1, 4, 3 } },
+        { spell_resize_cubic, 13, "MatMul MatMul", 4, { 1, 2, 9, 12 } },
+        { spell_swish_of_slope, 24, "Scale Sigmoid Mul", 4, { 1, 2, 6, 6 } },
         { spell_softmax_by_parts, 13, "Softmax Relu", 4, { 1, 2, 6, 6 } },
         { spell_channels_last, 10, "Conv Relu Pad Conv GlobalAveragePool Reshape", 4, { 1, 1, 1, 5 } },
     };
@@ -679,6 +775,11 @@ static void refuse_endless_range(struct bytes *graph)
     put_node(graph, "Gather", "gather", "x,r", "y", NULL);
 }
 
+static void refuse_other_images(struct bytes *graph)
+{
+    put_strided_view(graph, 3);
+}
+
 TEST(every_file_that_cannot_be_read_is_refused_by_name)
 {
     static const struct {
@@ -699,6 +800,7 @@ TEST(every_file_that_cannot_be_read_is_refused_by_name)
           { "2 problems", "'left', which nothing makes", "'right', which nothing makes" } },
         { refuse_huge_tile, SSLD_UNSUPPORTED, { "'tile'", "repeats axis 3" } },
         { refuse_huge_constant, SSLD_FORMAT, { "'huge'", "elements" } },
+        { refuse_other_images, SSLD_UNSUPPORTED, { "'y' (Gather)", "elements of other images" } },
         { refuse_endless_range, SSLD_FORMAT, { "'range'", "from 0" } },
     };
     ssld_context *context = make_context();

@@ -455,16 +455,6 @@ static void refuse_slopes_of_columns(struct bytes *graph)
     put_node(graph, "PRelu", "prelu", "x,slopes", "y", NULL);
 }
 
-static void refuse_concat_of_many(struct bytes *graph)
-{
-    struct bytes attributes = { NULL, 0 };
-    char inputs[128] = "x";
-    for (int i = 0; i < SSLD_MOST_INPUTS; i++)
-        strcat(inputs, ",x");
-    put_attribute_int(&attributes, "axis", 1);
-    put_node(graph, "Concat", "concat", inputs, "y", &attributes);
-}
-
 static void refuse_split_sizes(struct bytes *graph)
 {
     struct bytes attributes = { NULL, 0 };
@@ -509,7 +499,6 @@ TEST(every_file_that_cannot_be_read_is_refused_by_name)
         { refuse_unknown_gelu, SSLD_UNSUPPORTED, { "'gelu'", "approximate 'sigmoid'" } },
         { refuse_slope_count, SSLD_FORMAT, { "'prelu'", "do not fit" } },
         { refuse_slopes_of_columns, SSLD_FORMAT, { "'prelu'", "do not fit" } },
-        { refuse_concat_of_many, SSLD_UNSUPPORTED, { "'concat'", "more than 32" } },
         { refuse_split_sizes, SSLD_FORMAT, { "'split'", "make up 2 elements" } },
         { refuse_huge_split_sizes, SSLD_FORMAT, { "'split'", "make up 2 elements" } },
         { refuse_empty_slice, SSLD_UNSUPPORTED, { "'slice'", "no elements" } },
