@@ -202,7 +202,7 @@ static const struct option options[] = {
     { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536, .help = "images a batch" },
     { "view-seed", "S", OPTION_COUNT, AT(view_seed), .initial = "0", .help = "seed of the views, where they are random" },
     { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
-      .help = "threads that render; without it one for each core" },
+      .help = "threads that render; without it one for each core; the one that waits for them helps" },
     { "json", NULL, OPTION_FLAG, AT(json), .help = "one line for programs" },
     { .name = NULL }
 };
