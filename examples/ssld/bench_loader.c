@@ -107,6 +107,16 @@ static const struct part {
 
 #define PARTS (sizeof parts / sizeof parts[0])
 
+/* The watch goes on while a thread waits for its core; so what it says are shares of the CPU time. */
+static double share_ms(const struct bench *bench, const struct part *part)
+{
+    double sum = 0;
+    for (size_t i = 0; i < PARTS; i++)
+        sum += part_ms(&bench->profiled, parts[i].offset);
+    double core_ms = part_ms(&bench->profiled, offsetof(ssld_loader_statistics, render_seconds));
+    return sum > 0 ? core_ms * part_ms(&bench->profiled, part->offset) / sum : 0;
+}
+
 /* What both forms of the answer say. */
 struct figures {
     uint64_t images;
@@ -140,9 +150,9 @@ static void print_lines(const struct bench *bench)
     printf("peak memory  %.0f MB\n\nwhere an image's time goes\n\n%-10s %9s %6s\n", bench->peak_mb, "", "ms", "%");
     double sum = 0;
     for (size_t i = 0; i < PARTS; i++)
-        sum += part_ms(&bench->profiled, parts[i].offset);
+        sum += share_ms(bench, &parts[i]);
     for (size_t i = 0; i < PARTS; i++) {
-        double ms = part_ms(&bench->profiled, parts[i].offset);
+        double ms = share_ms(bench, &parts[i]);
         printf("%-10s %9.4f %6.1f  %s\n", parts[i].name, ms, sum > 0 ? 100 * ms / sum : 0, parts[i].what);
     }
 }
@@ -160,7 +170,7 @@ static void print_json(const struct bench *bench)
     printf(",\"images_per_s\":%.6g,\"images_per_s_core\":%.6g,\"core_ms\":%.6g,\"image_kb\":%.6g", f.per_s, f.per_s_core,
            f.core_ms, f.kilobytes);
     for (size_t i = 0; i < PARTS; i++)
-        printf(",\"%s_ms\":%.6g", parts[i].name, part_ms(&bench->profiled, parts[i].offset));
+        printf(",\"%s_ms\":%.6g", parts[i].name, share_ms(bench, &parts[i]));
     printf(",\"peak_rss_mb\":%.6g,\"isa\":\"%s\"}\n", bench->peak_mb, f.isa);
 }
 
@@ -202,7 +212,7 @@ static const struct option options[] = {
     { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536, .help = "images a batch" },
     { "view-seed", "S", OPTION_COUNT, AT(view_seed), .initial = "0", .help = "seed of the views, where they are random" },
     { "threads", "N", OPTION_INT, AT(threads), .least = 1, .most = 1024,
-      .help = "threads that render; without it one for each core" },
+      .help = "threads that render; without it one for each core; the one that waits for them helps" },
     { "json", NULL, OPTION_FLAG, AT(json), .help = "one line for programs" },
     { .name = NULL }
 };
@@ -210,7 +220,7 @@ static const struct option options[] = {
 const struct command bench_loader_command = {
     "bench loader", "measure how fast views are made of images, and where the time goes",
     "Nobody uses the batches, so threads make them as fast as they can. \"A core\" is a second of the CPU time that\n"
-    "they take. Parts are measured in a second run, by a watch that takes some 10 microseconds a view itself.\n",
+    "they take. Its parts are measured in a second run, by a watch that takes some 10 microseconds a view itself.\n",
     "  ssld bench loader --data list:train_list.txt --views \"rrc(224) flip(0.5) normalize(imagenet)\" --threads 1",
     options, sizeof(struct bench_values), run
 };

@@ -99,6 +99,8 @@ TEST(wrong_usage_is_exit_code_2_and_says_what_is_wrong)
         { TRAIN "--schedule multistep:0.1", "is not multistep:EPOCH,...,FACTOR" },
         { TRAIN "--schedule one-cycle:0.3,25,1e4,7", "is not one-cycle" },
         { "bench", "there are 'bench student', 'bench teacher', 'bench store'" },
+        { "bench loader --data x", "--views is missing" },
+        { "bench loader --data x --views flip --images 0", "--images: '0' is not at least 1" },
         { "bench network", "unknown command 'bench network'" },
         { "model", "did you mean 'model info'?" },
         { "bench student", "MODEL is missing" },
