@@ -7,7 +7,7 @@
 
 #include "class_names.h"
 #include "data.h"
-#include "png.h"
+#include "picture_file.h"
 #include "sheet.h"
 #include "store_output.h"
 

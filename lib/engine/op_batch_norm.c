@@ -233,7 +233,7 @@ static void batch_norm_diff_observed(struct ssld_plan *plan, struct step *step)
     }
 }
 
-/* The diffs of scale and shift are complete sums already: the first chunk of all gives them, whole. */
+/* The diffs of scale and shift are complete sums already: the first worker's first chunk gives them, whole. */
 static void give_parameter_diffs(struct ssld_plan *plan, struct step *step)
 {
     const struct batch_norm *norm = step->state;
@@ -253,7 +253,7 @@ static ssld_status batch_norm_backward(struct ssld_plan *plan, struct step *step
     const struct planes *planes = &src->planes;
     float *diff_src = ssld_step_diff_src(plan, step, 0);
     int64_t tasks = tasks_in(planes);
-    if (plan->chunk == 0)
+    if (plan->first_chunk && !plan->worker)
         give_parameter_diffs(plan, step);
     if (!diff_src)
         return SSLD_OK;

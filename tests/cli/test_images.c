@@ -57,7 +57,7 @@ TEST(bad_image_stops_the_work_and_is_named)
     write_pictures();
     spoil_pictures();
     CHECK_RUN(1, "label --data dir:@/pics " SPEC TEACH "--labels @/s.ssld --batch 16");
-    CHECK_SAYS(errors, "pics/a/05.png: 0 bytes that are neither a JPEG nor a PNG");
+    CHECK_SAYS(errors, "pics/a/05.png: 0 bytes: the file is empty");
     CHECK_RUN(1, "train --data list:@/list.txt " SPEC STUDY);
     CHECK_SAYS(errors, "/pics/");
     CHECK_RUN(1, "eval --data dir:@/pics " SPEC "--model @/teacher.onnx");

@@ -235,7 +235,7 @@ static const struct damage {
     ssld_status status;
     const char *said;
 } damages[] = {
-    { 6, "6.jpg", "", SSLD_FORMAT, "0 bytes that are neither a JPEG nor a PNG" },
+    { 6, "6.jpg", "", SSLD_FORMAT, "0 bytes: the file is empty" },
     { 7, "7.jpg", "\xff\xd8\xff\xe0 cut", SSLD_CORRUPT, "cut-off JPEG" },
     { 13, "13.jpg", NULL, SSLD_NOT_FOUND, "cannot open" },
     { 16, "16.jpg", "text", SSLD_FORMAT, "neither a JPEG nor a PNG" },

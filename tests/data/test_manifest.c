@@ -332,7 +332,7 @@ TEST(file_that_cannot_be_hashed_is_named)
     options.manifest = SSLD_MANIFEST_NONE;
     CHECK(!truncate(place("", &folder, "c/cat/a.jpg"), (1ll << 30) + 1), "no large file");
     CHECK_STATUS(context, ssld_dataset_open(context, text_of(&folder, DIRECTORY), &options, &dataset), SSLD_UNSUPPORTED);
-    CHECK_TEXT(context, "c/cat/a.jpg: 1073741825 bytes; an image file may have 2^30");
+    CHECK_TEXT(context, "c/cat/a.jpg: 1073741825 bytes; the context's image_bytes_limit is 1073741824");
     ssld_context_cancel(context);
     CHECK_STATUS(context, ssld_dataset_open(context, text_of(&folder, DIRECTORY), &options, &dataset), SSLD_CANCELLED);
     remove_all(folder.path);

@@ -55,8 +55,11 @@ struct variant {
     int32_t precision, threads;
 };
 
+/* How often forward and backward run: the second time adds to the gradients, or replaces them. */
+enum passes { ONCE, ADDED, AGAIN };
+
 /* One step; the second backward adds to the first if asked. SSLD_UNSUPPORTED: this CPU has no bfloat16. */
-static ssld_status run(ssld_context *context, const struct ssld_graph *graph, struct variant variant, bool twice,
+static ssld_status run(ssld_context *context, const struct ssld_graph *graph, struct variant variant, enum passes passes,
                        struct result *result)
 {
     struct ssld_plan *plan = NULL;
@@ -67,9 +70,9 @@ static ssld_status run(ssld_context *context, const struct ssld_graph *graph, st
     for (int i = 0; i < BATCH * CLASSES; i++)
         diff_logits[i] = grid((uint64_t)i, 1);
     ssld_status status = ssld_plan_create(context, graph, &options, &plan);
-    for (int32_t i = 0; !status && i < (twice ? 2 : 1); i++) {
+    for (int32_t i = 0; !status && i < (passes == ONCE ? 1 : 2); i++) {
         CHECK_OK(context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
-        CHECK_OK(context, ssld_plan_backward(plan, diff_logits, i > 0));
+        CHECK_OK(context, ssld_plan_backward(plan, diff_logits, i > 0 && passes == ADDED));
     }
     if (!status)
         gather(plan, logits, result);
@@ -96,9 +99,9 @@ TEST(chunks_of_any_size_give_the_same_gradients)
     for (size_t i = 0; i < NAMES; i++) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result whole, single, usual;
-        CHECK_OK(context, run(context, graph, (struct variant){ (size_t)1 << 40, SSLD_PRECISION_F32, 2 }, false, &whole));
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, false, &single));
-        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, 2 }, false, &usual));
+        CHECK_OK(context, run(context, graph, (struct variant){ (size_t)1 << 40, SSLD_PRECISION_F32, 2 }, ONCE, &whole));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ONCE, &single));
+        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, 2 }, ONCE, &usual));
         double of_single = distance(single.values, whole.values, whole.count, 1);
         double of_usual = distance(usual.values, whole.values, whole.count, 1);
         CHECK(of_single < 1e-4 && of_usual < 1e-4, "%s: chunks of one image differ by %g, the usual ones by %g", names[i],
@@ -128,14 +131,14 @@ TEST(bf16_stays_close_to_f32)
     for (size_t i = 0; i < NAMES; i++) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result exact, rounded;
-        ssld_status status = run(context, graph, (struct variant){ 1, SSLD_PRECISION_BF16, 2 }, false, &rounded);
+        ssld_status status = run(context, graph, (struct variant){ 1, SSLD_PRECISION_BF16, 2 }, ONCE, &rounded);
         if (status == SSLD_UNSUPPORTED) {
             ssld_graph_destroy(graph);
             ssld_context_destroy(context);
             SKIP("this CPU has no AVX-512");
         }
         CHECK_OK(context, status);
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, false, &exact));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ONCE, &exact));
         double of_logits = distance(rounded.values, exact.values, exact.logits, 1);
         double of_all = distance(rounded.values, exact.values, exact.count, 1);
         double lengths = norm_of(rounded.values, exact.count) / norm_of(exact.values, exact.count);
@@ -154,12 +157,29 @@ TEST(gradients_add_up)
     for (size_t i = 0; i < NAMES; i++) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result once, twice;
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, false, &once));
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, true, &twice));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ONCE, &once));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ADDED, &twice));
         double difference = distance(twice.values + twice.logits, once.values + once.logits, once.count - once.logits, 2);
         CHECK(difference < 1e-6, "%s: the sum of two equal gradients differs from twice one by %g", names[i], difference);
         free(once.values);
         free(twice.values);
+        ssld_graph_destroy(graph);
+    }
+    ssld_context_destroy(context);
+}
+
+TEST(gradients_of_a_step_replace_those_of_the_last)
+{
+    ssld_context *context = test_context();
+    for (size_t i = 0; i < NAMES; i++) {
+        struct ssld_graph *graph = zoo(context, names[i]);
+        struct result once, again;
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ONCE, &once));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, AGAIN, &again));
+        CHECK(!memcmp(once.values, again.values, once.count * sizeof *once.values), "%s: the same step gave other gradients",
+              names[i]);
+        free(once.values);
+        free(again.values);
         ssld_graph_destroy(graph);
     }
     ssld_context_destroy(context);
@@ -213,10 +233,10 @@ TEST(any_number_of_threads_gives_the_same_gradients)
     for (size_t i = 0; i < NAMES; i += 2) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result one;
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 1 }, false, &one));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 1 }, ONCE, &one));
         for (size_t k = 0; k < sizeof threads / sizeof threads[0]; k++) {
             struct result several;
-            CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, threads[k] }, false, &several));
+            CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, threads[k] }, ONCE, &several));
             double difference = distance(several.values, one.values, one.count, 1);
             CHECK(difference < 1e-4, "%s: %d threads differ by %g", names[i], threads[k], difference);
             free(several.values);
@@ -233,8 +253,8 @@ TEST(the_same_number_of_threads_gives_the_same_bits)
     struct ssld_graph *graph = zoo(context, "MobileNetV3_small_x0_35");
     for (int32_t threads = 1; threads <= 4; threads++) {
         struct result first, second;
-        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads }, true, &first));
-        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads }, true, &second));
+        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads }, ADDED, &first));
+        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads }, ADDED, &second));
         CHECK(!memcmp(first.values, second.values, first.count * sizeof(float)), "%d threads: two runs differ", threads);
         free(first.values);
         free(second.values);
@@ -271,4 +291,5 @@ TEST(an_inference_plan_takes_fewer_images)
 
 TEST_MAIN(TEST_ROW(any_number_of_threads_gives_the_same_gradients), TEST_ROW(the_same_number_of_threads_gives_the_same_bits),
           TEST_ROW(an_inference_plan_takes_fewer_images), TEST_ROW(chunks_of_any_size_give_the_same_gradients),
-          TEST_ROW(bf16_stays_close_to_f32), TEST_ROW(gradients_add_up), TEST_ROW(the_first_layer_that_is_not_finite_is_named))
+          TEST_ROW(bf16_stays_close_to_f32), TEST_ROW(gradients_add_up), TEST_ROW(gradients_of_a_step_replace_those_of_the_last),
+          TEST_ROW(the_first_layer_that_is_not_finite_is_named))

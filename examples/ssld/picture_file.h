@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* png.h - RGB pixels to a PNG file. The program links nothing but libssld, so it packs them itself. */
-#ifndef SSLD_PROGRAM_PNG_H
-#define SSLD_PROGRAM_PNG_H
+/* picture_file.h - RGB pixels to a PNG file. The program links nothing but libssld, so it packs them itself. */
+#ifndef SSLD_PROGRAM_PICTURE_FILE_H
+#define SSLD_PROGRAM_PICTURE_FILE_H
 
 #include <stdint.h>
 

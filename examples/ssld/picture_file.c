@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* png.c - PNG (ISO/IEC 15948) of RGB pixels: each row as the difference to the row above it, and those bytes deflated
+/* picture_file.c - PNG (ISO/IEC 15948) of RGB pixels: each row as the difference to the row above it, and those bytes deflated
  * (RFC 1951) with the fixed codes, a repeated pixel as one match. That shrinks what contact sheets are full of: plain areas
  * and enlarged pixels. */
-#include "png.h"
+#include "picture_file.h"
 
 #include <stdlib.h>
 #include <string.h>
