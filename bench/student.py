@@ -3,7 +3,7 @@
 
     python3 bench/environment.py                      # once: the frameworks
     meson setup build && ninja -C build
-    python3 bench/student.py [--quick] [--only TEXT]  # an hour or two on two cores; writes docs/performance.md
+    python3 bench/student.py [--quick] [--only TEXT]  # an hour or two on two cores; writes its section of docs/performance.md
 
 First every peer runs each of its modes once and goes on in the fastest; then come the rounds, in which libssld and the
 peers take turns, a process each; then libssld with one thread and with all. Figures are medians over the rounds. Every
@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass
 
 import environment
 import report
+import section
 
 BENCH = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(BENCH)
@@ -344,8 +345,7 @@ def main():
     results = report.Results(known, rows)
     print("\n" + report.targets(results))
     if given.out:
-        with open(given.out, "w") as file:
-            file.write(report.document(results))
+        section.put(given.out, "bench/student.py", report.document(results))
         print("\nwritten: %s" % given.out)
 
 

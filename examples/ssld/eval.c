@@ -2,12 +2,14 @@
 /* eval.c - `ssld eval`: top-1, top-5 and loss of a network on labelled images, and how long its forward pass takes. */
 #include <inttypes.h>
 
+#include "data.h"
 #include "measure.h"
-#include "program.h"
 
 struct eval_values {
     const char *data, *views, *log;
     struct network_values model;
+    struct data_values how;
+    struct loading_values loading;
     uint64_t limit, view_seed;
     int32_t batch, threads;
 };
@@ -32,6 +34,7 @@ static ssld_status open_loader(struct evaluation *e)
     ssld_loader_options_init(&options, sizeof options);
     options.batch = e->values->batch;
     options.view_seed = e->values->view_seed;
+    loading_apply(&e->values->loading, &options);
     if ((status = ssld_loader_create(e->program->context, e->source.dataset, e->source.spec, &options, &e->loader)) ||
         (status = ssld_batch_create(e->program->context, &e->batch)))
         return status;
@@ -67,6 +70,7 @@ static void report(struct evaluation *e, double seconds)
            100 * (double)q->top1 / labelled, 100 * (double)q->top5 / labelled, q->loss / labelled, q->labelled, rate);
     if (forward > 0)
         printf(", forward %.2f ms for %d", forward, e->values->batch);
+    printf(", waiting for images %.0f %%", 100 * ssld_loader_wait_seconds(e->loader) / seconds);
     printf("\n");
     log_begin(log, "done");
     log_count(log, "samples", q->labelled);
@@ -77,13 +81,15 @@ static void report(struct evaluation *e, double seconds)
     log_real(log, "images_per_second", rate);
     if (forward > 0)
         log_real(log, "forward_ms", forward);
+    log_loader(log, e->loader);
     log_end(log);
 }
 
 static int eval_opened(struct evaluation *e)
 {
     char name[256];
-    ssld_status status = source_open(e->program, e->values->data, e->values->views, e->values->limit, 0, &e->source);
+    ssld_status status = data_open(e->program, e->values->data, e->values->views, e->values->limit, 0, &e->values->how,
+                                   &e->source);
     if (status)
         return program_fail(e->program, status);
     if (ssld_dataset_classes(e->source.dataset) == 0)
@@ -103,8 +109,10 @@ static int eval_opened(struct evaluation *e)
         return program_complain("interrupted"), EXIT_INTERRUPTED;
     if (status)
         return program_fail(e->program, status);
+    if (!e->quality.labelled)
+        return program_complain("%s: no image that can be read has a label", e->values->data);
     report(e, seconds_now() - start);
-    return 0;
+    return report_bad_images(&e->values->loading, e->loader, NULL);
 }
 
 static int run(struct program *program, const void *values)
@@ -128,7 +136,9 @@ static const struct option options[] = {
     { "model", "FILE.onnx", OPTION_TEXTS, AT(model.paths), .required = true,
       .help = "the network: a teacher or a trained student; given several times: the average of all" },
     { "data", "D", OPTION_TEXT, AT(data), .required = true,
-      .help = "labelled images: list:FILE, dir:FOLDER or idx:IMAGES,LABELS" },
+      .help = "labelled images: " DATA_FORMS },
+    DATA_OPTIONS(struct eval_values, how),
+    LOADING_OPTIONS(struct eval_values, loading),
     { "views", "SPEC", OPTION_TEXT, AT(views), .required = true,
       .help = "how images are prepared, for example \"resize(256) center_crop(224) normalize(imagenet)\"" },
     { "batch", "N", OPTION_INT, AT(batch), .initial = "64", .least = 1, .most = 65536, .help = "images at once" },

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "data.h"
 #include "measure.h"
 #include "store_output.h"
 
@@ -15,6 +16,8 @@ struct label_values {
     const char *data, *views, *labels, *shard, *log;
     struct network_values teacher;
     struct coding coding;
+    struct data_values how;
+    struct loading_values loading;
     uint64_t limit, seed;
     int32_t view_count, batch, threads;
 };
@@ -68,6 +71,7 @@ static ssld_status open_loader(struct labelling *l)
     options.batch = l->values->batch;
     options.views = (uint32_t)l->values->view_count;
     options.view_seed = l->values->seed;
+    loading_apply(&l->values->loading, &options);
     if ((status = ssld_loader_create(l->program->context, l->source.dataset, l->source.spec, &options, &l->loader)) ||
         (status = ssld_batch_create(l->program->context, &l->batch)))
         return status;
@@ -89,8 +93,9 @@ static ssld_status label_batch(struct labelling *l)
     return ssld_store_writer_append(l->writer, l->batch, l->labels);
 }
 
-/* The place from which on the shard's first missing view is: its view, and the batch it is in. SSLD_END if none is missing. */
-static ssld_status find_missing(const struct labelling *l, uint32_t *view, uint64_t *batch)
+/* The first missing views of the shard from a batch of a view on: where they are, and the batch behind them. SSLD_END if none
+ * is missing. */
+static ssld_status find_missing(const struct labelling *l, uint32_t *view, uint64_t *batch, uint64_t *end)
 {
     uint64_t size = (uint64_t)l->values->batch, sample = *batch * size, count;
     for (;;) {
@@ -98,6 +103,8 @@ static ssld_status find_missing(const struct labelling *l, uint32_t *view, uint6
         if (status)
             return status;
         *batch = sample / size;
+        *end = (sample + count + size - 1) / size;
+        *end = *end < l->end_batch ? *end : l->end_batch;
         if (*batch >= l->first_batch && *batch < l->end_batch)
             return SSLD_OK;
         *view += *batch >= l->end_batch;
@@ -105,43 +112,48 @@ static ssld_status find_missing(const struct labelling *l, uint32_t *view, uint6
     }
 }
 
-/* Label a view from a batch on to the end of the shard; every now and then what was done is made durable. */
-static ssld_status label_view(struct labelling *l, uint64_t batch, double *committed, struct progress *progress)
+/* Label batches of a view, from where the loader is up to `end`; every now and then what was done is made durable. Batches of
+ * which no image can be read are passed over, perhaps up to the end of the view (SSLD_END). */
+static ssld_status label_view(struct labelling *l, uint32_t view, uint64_t end, double *committed, struct progress *progress)
 {
+    uint64_t epoch = view, batch = 0;
     ssld_status status = SSLD_OK;
-    for (; !status && batch < l->end_batch; batch++) {
+    ssld_loader_position(l->loader, &epoch, &batch);
+    while (!status && epoch == view && batch < end) {
         status = label_batch(l);
         if (!status && seconds_now() - *committed > COMMIT_SECONDS) {
             status = ssld_store_writer_commit(l->writer);
             *committed = seconds_now();
         }
         progress_update(progress, ssld_store_writer_records(l->writer), "");
+        ssld_loader_position(l->loader, &epoch, &batch);
     }
     return status;
 }
 
 /* Epoch v of the loader is view v of every sample, in order, in batches that always begin at multiples of the batch size:
  * after an interruption the batch with the first missing view is done again as a whole, so that a teacher with batch
- * statistics sees what it would have seen. The writer leaves views alone that it has. */
+ * statistics sees what it would have seen. The writer leaves views alone that it has. Views of images that were left out stay
+ * missing; what has been tried once is behind the place from which the next missing ones are looked for. */
 static ssld_status label_views(struct labelling *l)
 {
-    uint32_t view = 0, next_view = UINT32_MAX; /* where the loader goes on by itself: the first batch of that */
-    uint64_t batch = l->first_batch;
-    bool whole = l->end_batch == ssld_loader_batches(l->loader);
+    uint32_t view = 0;
+    uint64_t batch = l->first_batch, end = 0, epoch, number;
     double committed = seconds_now();
     struct progress progress;
     ssld_status status;
     progress_start(&progress, "labelling", "views", l->before, l->total);
-    while (!(status = find_missing(l, &view, &batch))) {
-        if ((view != next_view || batch) && (status = ssld_loader_seek(l->loader, view, batch)))
+    while (!(status = find_missing(l, &view, &batch, &end))) {
+        ssld_loader_position(l->loader, &epoch, &number);
+        if (number == ssld_loader_batches(l->loader) && (status = ssld_loader_next(l->loader, l->batch)) != SSLD_END)
             break;
-        if ((status = label_view(l, batch, &committed, &progress)))
+        ssld_loader_position(l->loader, &epoch, &number);
+        if ((epoch != view || number != batch) && (status = ssld_loader_seek(l->loader, view, batch)))
             break;
-        if (whole && (status = ssld_loader_next(l->loader, l->batch)) != SSLD_END)
+        if ((status = label_view(l, view, end, &committed, &progress)) && status != SSLD_END)
             break;
-        next_view = whole ? view + 1 : UINT32_MAX;
-        batch = l->first_batch;
-        view++;
+        view += end == l->end_batch;
+        batch = end == l->end_batch ? l->first_batch : end;
     }
     progress_clear(&progress);
     return status == SSLD_END ? SSLD_OK : status;
@@ -197,8 +209,12 @@ static ssld_status report(struct labelling *l, double seconds)
         return status;
     uint64_t added = info.records - l->before;
     double bytes = info.records ? (double)info.file_bytes / (double)info.records : 0;
-    printf("%s: %" PRIu64 " views (%" PRIu64 " new) in %.1f s: %.0f views/s, %.1f bytes a view\n", l->values->labels,
-           info.records, added, seconds, (double)added / seconds, bytes);
+    printf("%s: %" PRIu64 " views (%" PRIu64 " new) in %.1f s: %.0f views/s, %.1f bytes a view, waiting for images %.0f %%\n",
+           l->values->labels, info.records, added, seconds, (double)added / seconds, bytes,
+           100 * ssld_loader_wait_seconds(l->loader) / seconds);
+    if (info.records < l->total)
+        printf("%s: %" PRIu64 " views of images that cannot be read have no label; train with --bad-images skip\n",
+               l->values->labels, l->total - info.records);
     if (l->quality.views)
         report_teacher(l);
     log_begin(log, "done");
@@ -208,6 +224,8 @@ static ssld_status report(struct labelling *l, double seconds)
     log_real(log, "views_per_second", (double)added / seconds);
     log_real(log, "bytes_per_view", bytes);
     log_real(log, "teacher_ms", timings_median(&l->teacher_ms, 0));
+    log_count(log, "missing_views", l->total - info.records);
+    log_loader(log, l->loader);
     if (l->quality.labelled)
         log_real(log, "top1", (double)l->quality.top1 / (double)l->quality.labelled);
     if (l->quality.views)
@@ -226,9 +244,10 @@ static int finish(struct labelling *l, ssld_status work)
     l->writer = NULL;
     if (status)
         return program_fail(l->program, status);
+    int listed = report_bad_images(&l->values->loading, l->loader, NULL);
     if (!code) {
         status = report(l, seconds_now() - l->started);
-        return status ? program_fail(l->program, status) : 0;
+        return status ? program_fail(l->program, status) : listed;
     }
     program_complain("%s%" PRIu64 " of %" PRIu64 " views are in %s; the same command goes on from there",
                      code == EXIT_INTERRUPTED ? "interrupted: " : "", records, l->total, l->values->labels);
@@ -239,7 +258,7 @@ static int label_opened(struct labelling *l)
 {
     const struct label_values *values = l->values;
     int code;
-    ssld_status status = source_open(l->program, values->data, values->views, values->limit, 0, &l->source);
+    ssld_status status = data_open(l->program, values->data, values->views, values->limit, 0, &values->how, &l->source);
     if (status)
         return program_fail(l->program, status);
     if ((code = network_open(l->program, &l->source, &values->teacher, values->batch, &l->teacher, &l->info)) ||
@@ -283,7 +302,9 @@ static int run(struct program *program, const void *given)
 
 static const struct option options[] = {
     { "data", "D", OPTION_TEXT, AT(data), .required = true,
-      .help = "images: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]" },
+      .help = "images: " DATA_FORMS },
+    DATA_OPTIONS(struct label_values, how),
+    LOADING_OPTIONS(struct label_values, loading),
     { "teacher", "FILE", OPTION_TEXTS, AT(teacher.paths), .required = true,
       .help = "the teacher, an ONNX classifier; given several times: the average of all" },
     { "views", "SPEC", OPTION_TEXT, AT(views), .required = true,

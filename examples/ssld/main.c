@@ -5,11 +5,11 @@
 
 #include "program.h"
 
-static const struct command *const commands[] = { &label_command, &train_command, &eval_command, &model_info_command,
-                                                &store_info_command, &store_verify_command, &store_check_command,
+static const struct command *const commands[] = { &label_command, &train_command, &eval_command, &views_command,
+                                                &model_info_command, &store_info_command, &store_verify_command, &store_check_command,
                                                 &store_merge_command, &store_split_command, &store_recode_command,
                                                 &store_export_command, &store_import_command, &bench_student_command,
-                                                &bench_teacher_command, &bench_store_command };
+                                                &bench_teacher_command, &bench_store_command, &bench_loader_command };
 
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -122,6 +122,7 @@ int network_check(struct program *program, const struct source *source, const st
     options.batch = batch;
     options.order = SSLD_ORDER_SHUFFLED; /* folders come class by class */
     options.view_seed = view_seed;
+    options.bad = SSLD_BAD_SKIP; /* what is to be done with them is the work's affair */
     ssld_status status = ssld_loader_create(program->context, source->dataset, source->spec, &options, &loader);
     if (!status)
         status = ssld_teacher_check(network, loader, 0, &verdict, text, sizeof text);

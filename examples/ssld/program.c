@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* program.c - context, signals, error lines, and the images behind --data and --views. */
-#include "program.h"
+#include "data.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -107,23 +107,8 @@ void program_log_start(struct program *program, const char *command)
 ssld_status source_open(struct program *program, const char *data, const char *views, uint64_t limit, int32_t classes,
                         struct source *source)
 {
-    ssld_dataset_options options;
-    int32_t image[3];
-    ssld_status status;
-    ssld_dataset_options_init(&options, sizeof options);
-    options.limit = limit;
-    options.classes = classes;
-    memset(source, 0, sizeof *source);
-    if ((status = ssld_view_spec_parse(program->context, views, &source->spec)) ||
-        (status = ssld_dataset_open(program->context, data, &options, &source->dataset)))
-        goto fail;
-    ssld_dataset_image(source->dataset, image);
-    if ((status = ssld_view_spec_shape(source->spec, image, source->shape)))
-        goto fail;
-    return SSLD_OK;
-fail:
-    source_close(source);
-    return status;
+    static const struct data_values standard;
+    return data_open(program, data, views, limit, classes, &standard, source);
 }
 
 void source_close(struct source *source)

@@ -17,9 +17,9 @@ struct program {
     struct log    log;
 };
 
-extern const struct command label_command, train_command, eval_command, store_info_command, bench_student_command,
-    bench_teacher_command, model_info_command, store_verify_command, store_check_command, store_merge_command,
-    store_split_command, store_recode_command, store_export_command, store_import_command, bench_store_command;
+extern const struct command label_command, train_command, eval_command, views_command, store_info_command,
+    bench_student_command, bench_teacher_command, model_info_command, store_verify_command, store_check_command, store_merge_command,
+    store_split_command, store_recode_command, store_export_command, store_import_command, bench_store_command, bench_loader_command;
 
 /* Context and log. From here on SIGINT and SIGTERM cancel the context; a second one ends the program at once. */
 bool program_open(struct program *program, int32_t threads, const char *log_path);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data.h"
 #include "fidelity.h"
 #include "measure.h"
 #include "store_output.h"
@@ -24,6 +25,7 @@
 struct check_values {
     struct texts          paths;
     const char           *data;
+    struct data_values    how;
     struct network_values teacher;
     uint64_t              views, seed;
     int32_t               batch, threads;
@@ -66,8 +68,8 @@ static int open_all(struct checking *c)
     uint8_t dataset[16], teacher[16];
     ssld_store_options options;
     ssld_status status = stores_open(c->program, &values->paths, NULL, &c->store, &c->info);
-    if (status || (status = source_open(c->program, values->data, ssld_store_view_spec(c->store), c->info.samples, 0,
-                                        &c->source)))
+    if (status || (status = data_open(c->program, values->data, ssld_store_view_spec(c->store), c->info.samples, 0, &values->how,
+                                      &c->source)))
         return program_fail(c->program, status);
     c->teacher_values = values->teacher;
     c->teacher_values.batch_norm = c->info.batch_norm == SSLD_BATCH_NORM_BATCH;
@@ -331,7 +333,8 @@ static const struct option options[] = {
     { "FILE", "FILE", OPTION_TEXTS, AT(paths), .required = true,
       .help = "the store; several files of one labelling are taken as one store" },
     { "data", "D", OPTION_TEXT, AT(data), .required = true,
-      .help = "the images it was made of: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]" },
+      .help = "the images it was made of: " DATA_FORMS },
+    DATA_OPTIONS(struct check_values, how),
     { "teacher", "FILE", OPTION_TEXTS, AT(teacher.paths), .required = true,
       .help = "the teacher it was made by; given several times: the average of all" },
     { "teacher-weights", "W,W", OPTION_TEXT, AT(teacher.weights),

@@ -378,7 +378,7 @@ static const struct option options[] = {
       .help = "images; without it those of --data, else as many as TinyViT's keys number, else a row each" },
     { "data", "D", OPTION_TEXT, AT(data),
 
-      .help = "the images: list:FILE, dir:FOLDER or idx:IMAGES; binds the store to them, and TinyViT's keys are looked up "
+      .help = "the images: list:FILE, dir:FOLDER, tar:SHARDS or idx:IMAGES; binds the store to them, and TinyViT's keys are looked up "
               "in their names" },
     { "teacher", "FILE", OPTION_TEXT, AT(teacher), .help = "the teacher, an ONNX classifier: binds the store to it" },
     { "views", "SPEC", OPTION_TEXT, AT(view_spec),

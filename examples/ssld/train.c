@@ -21,10 +21,10 @@ struct totals {
 /* -- One step ----------------------------------------------------------------------------------------------------- */
 
 /* The teacher's labels of the batch, from where they come. */
-static ssld_status get_labels(struct training *t)
+static ssld_status get_labels(struct training *t, const ssld_batch *batch)
 {
-    return t->store     ? ssld_store_read(t->store, t->batch, t->labels)
-           : t->teacher ? ssld_teacher_predict(t->teacher, t->batch, t->labels)
+    return t->store     ? ssld_store_read(t->store, batch, t->labels)
+           : t->teacher ? ssld_teacher_predict(t->teacher, batch, t->labels)
                         : SSLD_OK;
 }
 
@@ -36,10 +36,15 @@ static ssld_status train_step(struct training *t, struct epoch *epoch)
     if (status)
         return status;
     double start = seconds_now();
-    if ((status = get_labels(t)))
+    ssld_batch *batch;
+    int32_t rows = training_fill(t, &batch);
+    if (rows < 0)
+        return SSLD_OUT_OF_MEMORY;
+    t->rows_filled += (uint64_t)rows;
+    if ((status = get_labels(t, batch)))
         return status;
     double labelled = seconds_now();
-    if ((status = ssld_student_step(t->student, t->batch, t->labels, &step)))
+    if ((status = ssld_student_step(t->student, batch, t->labels, &step)))
         return status;
     timings_add(&t->label_ms, 1e3 * (labelled - start));
     timings_add(&t->step_ms, 1e3 * (seconds_now() - start));
@@ -96,8 +101,9 @@ static void report_epoch(struct training *t, const struct epoch *epoch, double s
     double step_ms = timings_median(&t->step_ms, epoch->first_timing);
     double waited = ssld_loader_wait_seconds(t->loader) - epoch->waited;
     totals->train_top1 = epoch->right / steps;
-    printf("epoch %" PRIu64 "/%d  loss %.4f  rate %.5f  %.0f images/s  step %.2f ms  waiting %.0f %%", epoch->number,
-           t->values->epochs, epoch->loss / steps, epoch->rate, rate, step_ms, 100 * waited / seconds);
+    printf("epoch %" PRIu64 "/%d  loss %.4f  rate %.5f  %.0f images/s  reader %.2f ms + step %.2f ms (waiting %.1f %%)",
+           epoch->number, t->values->epochs, epoch->loss / steps, epoch->rate, rate, 1e3 * waited / steps, step_ms,
+           100 * waited / seconds);
     if (totals->train_top1 >= 0)
         printf("  train top-1 %.2f %%", 100 * totals->train_top1);
     if (evaluated)
@@ -110,6 +116,7 @@ static void report_epoch(struct training *t, const struct epoch *epoch, double s
     log_real(log, "learning_rate", epoch->rate);
     log_real(log, "images_per_second", rate);
     log_real(log, "step_ms", step_ms);
+    log_real(log, "reader_ms", 1e3 * waited / steps);
     log_real(log, "wait_seconds", waited);
     if (totals->train_top1 >= 0)
         log_real(log, "train_top1", totals->train_top1);
@@ -187,11 +194,14 @@ static void report_end(struct training *t, const struct totals *totals)
     double seconds = seconds_now() - totals->started - totals->evaluating, step_ms = timings_median(&t->step_ms, 0);
     double label_ms = timings_median(&t->label_ms, 0), waited = ssld_loader_wait_seconds(t->loader);
     double rate = (double)t->step_ms.count * t->values->batch / seconds;
-    printf("%s: %zu steps in %.1f s: %.0f images/s, step %.2f ms of which labels %.2f ms, waiting %.1f s", t->mode,
-           t->step_ms.count, seconds, rate, step_ms, label_ms, waited);
+    printf("%s: %zu steps in %.1f s: %.0f images/s, step %.2f ms of which labels %.2f ms, waiting for images %.1f s (%.1f %%)",
+           t->mode, t->step_ms.count, seconds, rate, step_ms, label_ms, waited, 100 * waited / seconds);
     if (t->eval_loader)
         printf(", top-1 %.2f %%", 100 * totals->top1);
     printf("\n");
+    if (t->rows_filled)
+        printf("%" PRIu64 " of %" PRIu64 " rows were images that stood twice in their batch, in the place of bad ones\n",
+               t->rows_filled, (uint64_t)t->step_ms.count * (uint64_t)t->values->batch);
     log_begin(log, "done");
     log_text(log, "mode", t->mode);
     log_count(log, "steps", t->step_ms.count);
@@ -200,7 +210,8 @@ static void report_end(struct training *t, const struct totals *totals)
     log_real(log, "images_per_second", rate);
     log_real(log, "step_ms", step_ms);
     log_real(log, "label_ms", label_ms);
-    log_real(log, "wait_seconds", waited);
+    log_loader(log, t->loader);
+    log_count(log, "rows_filled", t->rows_filled);
     if (t->eval_loader)
         log_real(log, "top1", totals->top1);
     log_end(log);
@@ -249,6 +260,7 @@ static int train_opened(struct training *t)
     struct totals totals = { .started = seconds_now(), .top1 = -1, .train_top1 = -1 };
     report_start(t);
     ssld_status status = train_epochs(t, &totals);
+    int listed = report_bad_images(&t->values->loading, t->loader, t->eval_loader);
     if (status == SSLD_CANCELLED && program_interrupted())
         return interrupted(t);
     if (status)
@@ -256,7 +268,7 @@ static int train_opened(struct training *t)
     report_end(t, &totals);
     if (t->values->out && (status = export(t)))
         return program_fail(t->program, status);
-    return 0;
+    return listed;
 }
 
 static int run(struct program *program, const void *values)
@@ -280,7 +292,9 @@ static int run(struct program *program, const void *values)
 
 static const struct option options[] = {
     { "data", "D", OPTION_TEXT, AT(data), .required = true,
-      .help = "images: list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]" },
+      .help = "images: " DATA_FORMS },
+    DATA_OPTIONS(struct train_values, how),
+    LOADING_OPTIONS(struct train_values, loading),
     { "views", "SPEC", OPTION_TEXT, AT(views), .required = true,
       .help = "how images are augmented; with --labels the very spec they were made with" },
     { "model", "NAME|FILE.onnx", OPTION_TEXT, AT(model), .required = true,
@@ -358,7 +372,8 @@ static const struct option options[] = {
 const struct command train_command = {
     "train", "train a student on stored labels, with a teacher, or on the data's own labels",
     "With --labels it is offline distillation, with --teacher online distillation, with neither ordinary\n"
-    "training on hard labels. The same seeds give the same start and the same images in all three.\n",
+    "training on hard labels. The same seeds give the same start and the same images in all three.\n"
+    "\"reader\" in an epoch's line is what a step waits for its images, beside its own time.\n",
     "  ssld train --data list:train_list.txt --views \"rrc(224) flip(0.5) normalize(imagenet)\" --labels labels.ssld \\\n"
     "      --model PPLCNet_x1_0 --epochs 100 --batch 128 --lr 0.1 --warmup-epochs 5 --out student.onnx",
     options, sizeof(struct train_values), run

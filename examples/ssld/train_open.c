@@ -38,7 +38,8 @@ static int open_store(struct training *t, int32_t *classes)
         return program_complain("%s has %" PRIu32 " views of each image, this run needs %" PRIu32
                                 ": label with --view-count %" PRIu32 ", or train with --view-count %" PRIu32,
                                 values->labels.items[0], info.views, needed, needed, info.views);
-    if (info.records < info.samples * needed)
+    /* Images that could not be read have no labels, and are left out here, too; one that now can be is missed by name. */
+    if (info.records < info.samples * needed && !values->loading.bad)
         return program_complain("%s has %" PRIu64 " of %" PRIu64 " labels this run needs: finish it with `ssld label`",
                                 values->labels.items[0], info.records, info.samples * needed);
     *classes = info.classes;
@@ -184,6 +185,7 @@ static int open_loader(struct training *t)
     options.views = t->view_count;
     options.view_seed = values->view_seed;
     options.order_seed = values->seed;
+    loading_apply(&values->loading, &options);
     if ((status = ssld_loader_create(t->program->context, t->source.dataset, t->source.spec, &options, &t->loader)) ||
         (status = ssld_batch_create(t->program->context, &t->batch)))
         return program_fail(t->program, status);
@@ -202,6 +204,8 @@ static int open_evaluation(struct training *t)
     ssld_loader_options_init(&options, sizeof options);
     options.batch = values->batch;
     options.views = 1; /* the same view of each image every time */
+    loading_apply(&values->loading, &options);
+    options.cache_bytes = 0; /* all of it is the training's */
     if ((status = source_open(t->program, values->eval_data, values->eval_views, 0, 0, &t->eval_source)))
         return program_fail(t->program, status);
     if (!source_fits(&t->eval_source, values->model, &t->info))
@@ -262,7 +266,7 @@ int training_open(struct training *t)
         return code;
     if (!schedule_parse(values->schedule, &t->schedule))
         return EXIT_USAGE;
-    ssld_status status = source_open(t->program, values->data, values->views, values->limit, 0, &t->source);
+    ssld_status status = data_open(t->program, values->data, values->views, values->limit, 0, &values->how, &t->source);
     if (status)
         return program_fail(t->program, status);
     (void)((code = open_labels(t, &classes)) || (code = open_loader(t)) || (code = open_student(t, classes)) ||
@@ -272,6 +276,7 @@ int training_open(struct training *t)
 
 void training_close(struct training *t)
 {
+    training_fill_end(t);
     ssld_batch_destroy(t->batch);
     ssld_loader_destroy(t->loader);
     ssld_loader_destroy(t->eval_loader);

@@ -42,7 +42,7 @@ SSLD_API void ssld_batch_shape(const ssld_batch *batch, int32_t shape[3]); /**< 
 SSLD_API const float *ssld_batch_pixels(const ssld_batch *batch);        /**< (N, C, H, W) floats */
 SSLD_API const uint64_t *ssld_batch_samples(const ssld_batch *batch);    /**< N sample ids, or NULL */
 SSLD_API const uint32_t *ssld_batch_views(const ssld_batch *batch);      /**< N view numbers, or NULL */
-SSLD_API const int32_t *ssld_batch_labels(const ssld_batch *batch);      /**< N classes, -1 for none, or NULL */
+SSLD_API const int32_t *ssld_batch_labels(const ssld_batch *batch);      /**< N classes or NULL; -1: none, mixed */
 SSLD_API void ssld_batch_destroy(ssld_batch *batch);                     /**< NULL is ignored */
 
 SSLD_END_DECLS

@@ -41,6 +41,9 @@ typedef struct ssld_context_options {
     ssld_log_function log;          /**< receiver of log lines (default NULL: none) */
     void             *log_user;     /**< passed to log */
     ssld_allocator    allocator;    /**< memory (default: the C library's) */
+    int64_t           image_pixels_limit; /**< largest image that is decoded, in pixels; what a file claims is compared
+                                               before memory is taken (default 0: 2^28, the most) */
+    int64_t           image_bytes_limit;  /**< largest image file, in bytes (default 0: 2^30, the most) */
 } ssld_context_options;
 
 /** Set every field to its default. `struct_size` is sizeof(ssld_context_options) as the caller compiled it.
@@ -58,7 +61,7 @@ SSLD_API SSLD_NODISCARD ssld_status ssld_context_create_version(int32_t header_v
  * @param options   NULL for the defaults; copied
  * @param context   receives the context
  *
- * @return SSLD_OK; SSLD_INVALID_ARGUMENT for a negative thread count, half an allocator or a struct_size no release
+ * @return SSLD_OK; SSLD_INVALID_ARGUMENT for a negative thread count, an impossible limit, half an allocator or a struct_size no release
  *         had; SSLD_OUT_OF_MEMORY; SSLD_MISMATCH if the caller's header is of another incompatible version.
  *
  * Thread-safety: any thread. Since 0.1.

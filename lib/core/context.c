@@ -21,6 +21,8 @@ struct ssld_context {
     ssld_log_function log;
     void             *log_user;
     ssld_allocator    allocator;
+    int64_t           image_pixels;
+    int64_t           image_bytes;
     atomic_bool       cancelled;
     pthread_mutex_t   text_lock; /* guards text */
     pthread_mutex_t   log_lock;  /* one log call at a time */
@@ -174,6 +176,16 @@ int32_t ssld_context_threads(const ssld_context *context)
     return context->threads;
 }
 
+int64_t ssld_context_image_pixels(const ssld_context *context)
+{
+    return context->image_pixels;
+}
+
+int64_t ssld_context_image_bytes(const ssld_context *context)
+{
+    return context->image_bytes;
+}
+
 /* -- Sized structs ------------------------------------------------------------------------------------------------ */
 
 /* Every sized struct starts with its size. */
@@ -247,6 +259,9 @@ ssld_status ssld_context_create_version(int32_t header_version, const ssld_conte
         return SSLD_INVALID_ARGUMENT;
     if (options.threads < 0 || options.threads > MOST_THREADS || options.log_level < 0)
         return SSLD_INVALID_ARGUMENT;
+    if (options.image_pixels_limit < 0 || options.image_pixels_limit > SSLD_IMAGE_MOST_PIXELS ||
+        options.image_bytes_limit < 0 || options.image_bytes_limit > SSLD_IMAGE_MOST_BYTES)
+        return SSLD_INVALID_ARGUMENT;
     if (!options.allocator.alloc != !options.allocator.free)
         return SSLD_INVALID_ARGUMENT;
     /* Before 1.0 a minor release may break the interface. */
@@ -268,6 +283,8 @@ ssld_status ssld_context_create_version(int32_t header_version, const ssld_conte
     made->log = options.log;
     made->log_user = options.log_user;
     made->allocator = allocator;
+    made->image_pixels = options.image_pixels_limit ? options.image_pixels_limit : SSLD_IMAGE_MOST_PIXELS;
+    made->image_bytes = options.image_bytes_limit ? options.image_bytes_limit : SSLD_IMAGE_MOST_BYTES;
     atomic_init(&made->cancelled, false);
     pthread_mutex_init(&made->text_lock, NULL);
     pthread_mutex_init(&made->log_lock, NULL);

@@ -41,6 +41,13 @@ bool ssld_cancelled(const ssld_context *context);
 /* SSLD_CANCELLED with its text when cancelled, else SSLD_OK. */
 ssld_status ssld_check_cancelled(ssld_context *context);
 
+/* -- Limits on images, see ssld_context_options ------------------------------------------------------------------- */
+
+#define SSLD_IMAGE_MOST_PIXELS ((int64_t)1 << 28) /* at three bytes a pixel this is 768 MiB */
+#define SSLD_IMAGE_MOST_BYTES ((int64_t)1 << 30)
+int64_t ssld_context_image_pixels(const ssld_context *context);
+int64_t ssld_context_image_bytes(const ssld_context *context);
+
 /* -- Sized structs ------------------------------------------------------------------------------------------------ */
 
 /* Copy a caller's options onto `own`, which the function fills with zeros first. `given` may be NULL. A struct of a later

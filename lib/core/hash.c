@@ -15,6 +15,13 @@ uint64_t ssld_checksum(const void *bytes, size_t size)
     return XXH64(bytes, size, 0);
 }
 
+void ssld_hash_bytes(const void *bytes, size_t size, uint8_t hash[16])
+{
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits(bytes, size));
+    memcpy(hash, canonical.digest, 16);
+}
+
 struct ssld_hash *ssld_hash_create(ssld_context *context)
 {
     struct ssld_hash *hash = ssld_alloc_zero(context, 1, sizeof *hash);

@@ -7,6 +7,7 @@
 #include "core/context.h"
 
 uint64_t ssld_checksum(const void *bytes, size_t size);
+void     ssld_hash_bytes(const void *bytes, size_t size, uint8_t hash[16]); /* a fingerprint of bytes that are all there */
 
 struct ssld_hash; /* a running fingerprint */
 

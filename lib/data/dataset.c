@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct source *const sources[] = { &ssld_source_list, &ssld_source_folder, &ssld_source_idx };
+static const struct source *const sources[] = { &ssld_source_list, &ssld_source_folder, &ssld_source_tar, &ssld_source_idx };
 #define SOURCES (sizeof sources / sizeof *sources)
 
-static const struct source host_source = { "pixels", NULL, ssld_pixels_fetch };
+static const struct source pixels_source = { "pixels", NULL, ssld_pixels_fetch, NULL, NULL };
 
 void ssld_dataset_options_init(ssld_dataset_options *options, size_t struct_size)
 {
@@ -38,6 +38,12 @@ static ssld_status take_options(ssld_context *context, const ssld_dataset_option
     if (options->classes < 0)
         return ssld_fail(context, SSLD_INVALID_ARGUMENT,
                          "ssld_dataset_open: options: classes is %d; it must be 0 or more", options->classes);
+    if (options->hash_contents < 0 || options->hash_contents > 1)
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "ssld_dataset_open: options: hash_contents is %d; it must be 0 or 1",
+                         options->hash_contents);
+    if (options->manifest < SSLD_MANIFEST_KEEP || options->manifest > SSLD_MANIFEST_NONE)
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT, "ssld_dataset_open: options: manifest is %d; it must be %d to %d",
+                         options->manifest, SSLD_MANIFEST_KEEP, SSLD_MANIFEST_NONE);
     return SSLD_OK;
 }
 
@@ -52,7 +58,7 @@ ssld_status ssld_dataset_open(ssld_context *context, const char *text, const ssl
     const struct source *source = find_source(text ? text : "", &place);
     if (!source)
         return ssld_fail(context, SSLD_INVALID_ARGUMENT,
-                         "ssld_dataset_open: '%s' is no data set; expected list:FILE, dir:FOLDER or "
+                         "ssld_dataset_open: '%s' is no data set; expected list:FILE, dir:FOLDER, tar:SHARDS or "
                          "idx:IMAGES[,LABELS]",
                          text ? text : "");
     ssld_dataset *made = ssld_alloc_zero(context, 1, sizeof *made);
@@ -129,7 +135,7 @@ ssld_status ssld_dataset_from_pixels(ssld_context *context, uint64_t count, cons
         return ssld_fail_memory(context, "a data set", sizeof *made);
     uint64_t wrong = 0;
     made->context = context;
-    made->source = &host_source;
+    made->source = &pixels_source;
     made->count = count;
     memcpy(made->image, image, sizeof made->image);
     made->pixels = pixels ? pixels : (const uint8_t *)"";
@@ -156,6 +162,11 @@ void ssld_dataset_destroy(ssld_dataset *dataset)
     ssld_free(context, dataset->root);
     ssld_free(context, dataset->names);
     ssld_free(context, dataset->starts);
+    ssld_free(context, dataset->sizes);
+    ssld_free(context, dataset->hashes);
+    ssld_free(context, dataset->offsets);
+    ssld_free(context, dataset->shard_of);
+    ssld_free(context, dataset->shards);
     ssld_free(context, dataset->own);
     ssld_map_close(&dataset->map);
     ssld_free(context, dataset);
@@ -168,7 +179,8 @@ ssld_status ssld_pixels_fetch(const ssld_dataset *dataset, uint64_t sample, stru
 {
     (void)buffer;
     (void)fault;
-    *content = (struct sample_content){ dataset->pixels + sample * image_size(dataset), 0, true };
+    *content = (struct sample_content){ .bytes = dataset->pixels + sample * image_size(dataset), .decoded = true };
+    memcpy(content->image, dataset->image, sizeof content->image);
     return SSLD_OK;
 }
 
@@ -201,7 +213,7 @@ size_t ssld_dataset_name(const ssld_dataset *dataset, uint64_t sample, char *buf
 {
     char number[32];
     const char *name = number;
-    if (dataset->names && sample < dataset->count)
+    if (dataset->starts && sample < dataset->count)
         name = dataset->names + dataset->starts[sample];
     else
         snprintf(number, sizeof number, "#%llu", (unsigned long long)sample);
@@ -214,13 +226,26 @@ size_t ssld_dataset_name(const ssld_dataset *dataset, uint64_t sample, char *buf
     return length;
 }
 
+ssld_status ssld_dataset_content_hash(const ssld_dataset *dataset, uint64_t sample, uint8_t hash[16])
+{
+    if (!dataset->hashes || sample >= dataset->count)
+        return ssld_fail(dataset->context, SSLD_NOT_FOUND, "ssld_dataset_content_hash: sample %llu %s",
+                         (unsigned long long)sample,
+                         dataset->hashes ? "does not exist" : "has no hash; open the data set with hash_contents");
+    memcpy(hash, dataset->hashes[sample], 16);
+    return SSLD_OK;
+}
+
 void ssld_dataset_place(const ssld_dataset *dataset, uint64_t sample, char place[SSLD_MOST_PATH])
 {
-    if (!dataset->names) {
+    if (dataset->source->place)
+        dataset->source->place(dataset, sample, place);
+    else
         snprintf(place, SSLD_MOST_PATH, "sample #%llu", (unsigned long long)sample);
-        return;
-    }
-    /* It was checked to fit when the sample was added. */
-    const char *name = dataset->names + dataset->starts[sample];
-    ssld_files_path(dataset->root, name, strlen(name), place);
+}
+
+void ssld_dataset_release(const ssld_dataset *dataset, uint64_t sample, struct sample_content *content)
+{
+    if (dataset->source->release)
+        dataset->source->release(dataset, sample, content);
 }

@@ -261,4 +261,4 @@ done:
     return status;
 }
 
-const struct source ssld_source_idx = { "idx", idx_open, ssld_pixels_fetch };
+const struct source ssld_source_idx = { "idx", idx_open, ssld_pixels_fetch, NULL, NULL };

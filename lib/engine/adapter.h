@@ -40,7 +40,8 @@ ssld_status ssld_dnnl_fail(const struct ssld_dnnl *dnnl, dnnl_status_t status, c
 
 /* Whether the CPU has instructions for products of bfloat16, and oneDNN uses them. */
 bool            ssld_dnnl_multiplies_bf16(void);
-bool            ssld_dnnl_has_tiles(void); /* AMX, which multiplies bf16 matrices */
+/* Whether it has tiles too (AMX), which oneDNN's convolutions use if channels come last. */
+bool            ssld_dnnl_has_tiles(void);
 /* The widest instructions that oneDNN uses, by the names of its DNNL_MAX_CPU_ISA in lower case; "default": it does not tell. */
 const char     *ssld_dnnl_isa(void);
 dnnl_data_type_t ssld_dnnl_type(int32_t type); /* of an ELEMENT_x */

@@ -7,10 +7,7 @@
  * Training takes mean and variance of the batch: each chunk's moments are taken while the convolution's dst is in cache. dst is
  * made again wherever it is read, y is not stored at all: two multiplications instead of two tensors. Sums are taken per
  * piece of a block and added in one order, so the result does not depend on the number of threads. */
-#include "engine/kernels.h"
-
-/* Single precision holds for so many positions; then the sum goes on in double. */
-#define RUN 64
+#include "engine/batch_norm.h"
 
 /* Positions that one task takes: enough tasks for all threads even where a chunk is one image of one block. */
 #define PIECE 1024
@@ -27,146 +24,6 @@ struct batch_norm {
     float *slope;       /* diff_src = factor * g + slope * src + constant */
     float *constant;
 };
-
-/* -- Kernels: a piece of one block of one image --------------------------------------------------------------------- *
- *
- * Loops over the lanes of one position stand apart from each other, so that each becomes a few vector instructions. */
-
-#define MOST_LANES 16
-
-ALWAYS_INLINE void load_lanes(int32_t type, int64_t b, const void *src, int64_t position, float *x)
-{
-    for (int64_t l = 0; l < b; l++)
-        x[l] = element_load(type, src, position * b + l);
-}
-
-ALWAYS_INLINE void store_lanes(int32_t type, int64_t b, void *dst, int64_t position, const float *x)
-{
-    for (int64_t l = 0; l < b; l++)
-        element_store(type, dst, position * b + l, x[l]);
-}
-
-/* sums[0 .. b) = sum of src, sums[b .. 2b) = sum of src * src */
-ALWAYS_INLINE void moments_loop(int32_t type, int64_t b, int64_t count, const void *src, double *restrict sums)
-{
-    for (int64_t l = 0; l < 2 * b; l++)
-        sums[l] = 0;
-    for (int64_t first = 0; first < count; first += RUN) {
-        int64_t last = first + RUN < count ? first + RUN : count;
-        float sum[MOST_LANES] = { 0 }, square[MOST_LANES] = { 0 };
-        for (int64_t p = first; p < last; p++) {
-            float x[MOST_LANES];
-            load_lanes(type, b, src, p, x);
-#pragma omp simd
-            for (int64_t l = 0; l < b; l++) {
-                sum[l] += x[l];
-                square[l] += x[l] * x[l];
-            }
-        }
-        for (int64_t l = 0; l < b; l++) {
-            sums[l] += (double)sum[l];
-            sums[b + l] += (double)square[l];
-        }
-    }
-}
-
-MULTIVERSION static void moments(int32_t type, int64_t b, int64_t count, const void *src, double *sums)
-{
-    WITH_LAYOUT(type, b, moments_loop(TYPE, B, count, src, sums));
-}
-
-/* What a kernel needs of a batch norm, for the lanes of its block. */
-struct lanes {
-    const float *factor, *offset, *mean, *slope, *constant;
-    float        alpha, beta; /* of the activation */
-};
-
-ALWAYS_INLINE void apply_loop(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
-                              const void *restrict src, void *restrict dst)
-{
-    float factor[MOST_LANES], offset[MOST_LANES], alpha = lanes->alpha, beta = lanes->beta;
-    memcpy(factor, lanes->factor, (size_t)b * sizeof(float));
-    memcpy(offset, lanes->offset, (size_t)b * sizeof(float));
-    for (int64_t p = 0; p < count; p++) {
-        float y[MOST_LANES];
-        load_lanes(type, b, src, p, y);
-        for (int64_t l = 0; l < b; l++)
-            y[l] = y[l] * factor[l] + offset[l];
-        for (int64_t l = 0; l < b; l++)
-            y[l] = activation_value(kind, y[l], alpha, beta);
-        store_lanes(type, b, dst, p, y);
-    }
-}
-
-MULTIVERSION static void apply(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
-                               const void *src, void *dst)
-{
-    WITH_ACTIVATION(kind, WITH_LAYOUT(type, b, apply_loop(TYPE, B, ACTIVATION, lanes, count, src, dst)));
-}
-
-/* g = diff_dst * act'(y): sums[0 .. b) = sum of g, sums[b .. 2b) = sum of g * (src - mean) */
-ALWAYS_INLINE void diff_sums_loop(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
-                                  const void *restrict src, const void *restrict diff_dst, double *restrict sums)
-{
-    float factor[MOST_LANES], offset[MOST_LANES], mean[MOST_LANES], alpha = lanes->alpha, beta = lanes->beta;
-    memcpy(factor, lanes->factor, (size_t)b * sizeof(float));
-    memcpy(offset, lanes->offset, (size_t)b * sizeof(float));
-    memcpy(mean, lanes->mean, (size_t)b * sizeof(float));
-    for (int64_t l = 0; l < 2 * b; l++)
-        sums[l] = 0;
-    for (int64_t first = 0; first < count; first += RUN) {
-        int64_t last = first + RUN < count ? first + RUN : count;
-        float sum[MOST_LANES] = { 0 }, product[MOST_LANES] = { 0 };
-        for (int64_t p = first; p < last; p++) {
-#pragma omp simd
-            for (int64_t l = 0; l < b; l++) {
-                float x = element_load(type, src, p * b + l), g = element_load(type, diff_dst, p * b + l);
-                g *= activation_slope(kind, x * factor[l] + offset[l], alpha, beta);
-                sum[l] += g;
-                product[l] += g * (x - mean[l]);
-            }
-        }
-        for (int64_t l = 0; l < b; l++) {
-            sums[l] += (double)sum[l];
-            sums[b + l] += (double)product[l];
-        }
-    }
-}
-
-MULTIVERSION static void diff_sums(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
-                                   const void *src, const void *diff_dst, double *sums)
-{
-    WITH_ACTIVATION(kind, WITH_LAYOUT(type, b, diff_sums_loop(TYPE, B, ACTIVATION, lanes, count, src, diff_dst, sums)));
-}
-
-/* diff_src = factor * g + slope * src + constant */
-ALWAYS_INLINE void diff_src_loop(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
-                                 const void *restrict src, const void *restrict diff_dst, void *restrict diff_src)
-{
-    float factor[MOST_LANES], offset[MOST_LANES], slope[MOST_LANES], constant[MOST_LANES];
-    float alpha = lanes->alpha, beta = lanes->beta;
-    memcpy(factor, lanes->factor, (size_t)b * sizeof(float));
-    memcpy(offset, lanes->offset, (size_t)b * sizeof(float));
-    memcpy(slope, lanes->slope, (size_t)b * sizeof(float));
-    memcpy(constant, lanes->constant, (size_t)b * sizeof(float));
-    for (int64_t p = 0; p < count; p++) {
-        float x[MOST_LANES], g[MOST_LANES];
-        load_lanes(type, b, src, p, x);
-        load_lanes(type, b, diff_dst, p, g);
-        for (int64_t l = 0; l < b; l++)
-            g[l] *= activation_slope(kind, x[l] * factor[l] + offset[l], alpha, beta);
-        for (int64_t l = 0; l < b; l++)
-            g[l] = factor[l] * g[l] + slope[l] * x[l] + constant[l];
-        store_lanes(type, b, diff_src, p, g);
-    }
-}
-
-MULTIVERSION static void diff_src_pass(int32_t type, int64_t b, int32_t kind, const struct lanes *lanes, int64_t count,
-                                       const void *src, const void *diff_dst, void *diff_src)
-{
-    WITH_ACTIVATION(kind,
-                    WITH_LAYOUT(type, b, diff_src_loop(TYPE, B, ACTIVATION, lanes, count, src, diff_dst, diff_src)));
-}
 
 /* -- Preparing ---------------------------------------------------------------------------------------------------- */
 
@@ -208,10 +65,10 @@ static void batch_norm_release(struct ssld_plan *plan, struct step *step)
     ssld_free(plan->context, norm->sums);
 }
 
-static struct lanes lanes_from(const struct batch_norm *norm, const struct ssld_activation *activation, int64_t lane)
+static struct norm_lanes lanes_from(const struct batch_norm *norm, const struct ssld_activation *activation, int64_t lane)
 {
-    return (struct lanes){ norm->factor + lane, norm->offset + lane, norm->mean + lane, norm->slope + lane,
-                           norm->constant + lane, activation->alpha, activation->beta };
+    return (struct norm_lanes){ norm->factor + lane, norm->offset + lane, norm->mean + lane, norm->slope + lane,
+                                norm->constant + lane, activation->kind, activation->alpha, activation->beta };
 }
 
 /* -- Tasks: a piece of a block of an image -------------------------------------------------------------------------- */
@@ -272,7 +129,7 @@ static ssld_status batch_norm_observe(struct ssld_plan *plan, struct step *step)
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
         struct task task = task_of(planes, i);
-        moments(planes->type, planes->b, task.count, element_at(planes->type, src->data, task.at), partial + i * 2 * planes->b);
+        ssld_norm_moments(planes->type, planes->b, task.count, element_at(planes->type, src->data, task.at), partial + i * 2 * planes->b);
     }
     add_sums(plan, planes, norm);
     return SSLD_OK;
@@ -329,8 +186,8 @@ static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
         struct task task = task_of(planes, i);
-        struct lanes lanes = lanes_from(norm, activation, task.lane);
-        apply(planes->type, planes->b, activation->kind, &lanes, task.count, element_at(planes->type, src->data, task.at),
+        struct norm_lanes lanes = lanes_from(norm, activation, task.lane);
+        ssld_norm_apply(planes->type, planes->b, &lanes, task.count, element_at(planes->type, src->data, task.at),
               element_at(planes->type, dst->data, task.at));
     }
     if (ssld_activation_of_zero(activation) != 0)
@@ -353,8 +210,8 @@ static ssld_status batch_norm_observe_diff(struct ssld_plan *plan, struct step *
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
         struct task task = task_of(planes, i);
-        struct lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
-        diff_sums(planes->type, planes->b, step->node->activation.kind, &lanes, task.count,
+        struct norm_lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
+        ssld_norm_diff_sums(planes->type, planes->b, &lanes, task.count,
                   element_at(planes->type, src->data, task.at), element_at(planes->type, dst->diff, task.at),
                   partial + i * 2 * planes->b);
     }
@@ -403,8 +260,8 @@ static ssld_status batch_norm_backward(struct ssld_plan *plan, struct step *step
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
         struct task task = task_of(planes, i);
-        struct lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
-        diff_src_pass(planes->type, planes->b, step->node->activation.kind, &lanes, task.count,
+        struct norm_lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
+        ssld_norm_diff_src(planes->type, planes->b, &lanes, task.count,
                       element_at(planes->type, src->data, task.at), element_at(planes->type, dst->diff, task.at),
                       element_at(planes->type, diff_src, task.at));
     }

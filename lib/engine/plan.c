@@ -185,12 +185,15 @@ static ssld_status choose_type(struct ssld_plan *plan)
     return SSLD_OK;
 }
 
-/* oneDNN multiplies bf16 in tiles (AMX) where channels come last, several times as fast as in blocks. At inference only: what
- * training needs more of (batch norm, depthwise backward) is ours, and works in blocks. */
+/* oneDNN multiplies bf16 in tiles (AMX) where channels come last, several times as fast as in blocks. Inference keeps them so
+ * throughout. What training needs more of (batch norm, depthwise backward) is ours and works in blocks: there convolutions
+ * copy their operands. */
 static void choose_order(struct ssld_plan *plan)
 {
-    plan->channels_last = plan->type == ELEMENT_BF16 && plan->options.mode == SSLD_PLAN_EVAL && !plan->options.block &&
-                          ssld_dnnl_has_tiles() && ssld_layouts_suit_channels_last(plan->graph);
+    bool tiles = plan->type == ELEMENT_BF16 && ssld_dnnl_has_tiles();
+    plan->channels_last = tiles && plan->options.mode == SSLD_PLAN_EVAL && !plan->options.block &&
+                          ssld_layouts_suit_channels_last(plan->graph);
+    plan->copies_last = tiles && plan->block == 16 && !plan->channels_last;
 }
 
 /* -- Preparing the operators -------------------------------------------------------------------------------------- */
@@ -303,7 +306,7 @@ static void round_up(size_t *bytes)
 static void round_up_pieces(struct ssld_plan *plan)
 {
     size_t *pieces[] = { &plan->scratchpad_bytes, &plan->reordered_diff_bytes, &plan->diff_part_bytes, &plan->bias_part_bytes,
-                         &plan->widened_bytes,    &plan->partial_bytes,        &plan->accumulator_bytes };
+                         &plan->widened_bytes,    &plan->last_bytes,           &plan->partial_bytes,        &plan->accumulator_bytes };
     for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++)
         round_up(pieces[i]);
 }
@@ -324,6 +327,7 @@ static ssld_status allocate_buffers(struct ssld_plan *plan)
         { &plan->diff_part, plan->diff_part_bytes, false },
         { &plan->bias_part, plan->bias_part_bytes, false },
         { &plan->widened, plan->widened_bytes, false },
+        { &plan->last, plan->last_bytes, false },
         { &plan->partial, plan->partial_bytes, false },
         { &plan->accumulator, plan->accumulators * plan->accumulator_bytes, false },
     };
@@ -456,6 +460,7 @@ void ssld_plan_destroy(struct ssld_plan *plan)
     ssld_free(context, plan->reordered_diff);
     ssld_free(context, plan->diff_part);
     ssld_free(context, plan->widened);
+    ssld_free(context, plan->last);
     ssld_free(context, plan->float_logits);
     ssld_free(context, plan->bias_part);
     ssld_free(context, plan->partial);

@@ -150,6 +150,7 @@ struct ssld_plan {
     struct ssld_graph       *graph;  /* after the passes, without data: what is run */
     int64_t                  block;  /* b */
     bool                     channels_last; /* b is the number of channels instead */
+    bool                     copies_last; /* blocks stay, and convolutions work on copies with channels last */
     int32_t                  type;   /* ELEMENT_x that activations and their diffs are kept in; parameters are f32 */
     struct layout           *layouts; /* one for each value of graph (layouts.h) */
     struct tensor           *tensors; /* one for each value of graph */
@@ -183,6 +184,8 @@ struct ssld_plan {
     size_t                   diff_part_bytes, bias_part_bytes;
     char                    *widened; /* operands of backward weights in f32, shared */
     size_t                   widened_bytes;
+    char                    *last; /* copies of a convolution's operands with their channels last, shared */
+    size_t                   last_bytes;
     char                    *partial;    /* a kernel's partial sums, shared */
     size_t                   partial_bytes;
     char                    *accumulator; /* diffs added to an earlier part: a buffer for each input of a step */

@@ -203,9 +203,10 @@ static ssld_status run_chunks(struct ssld_plan *plan, const struct segment *segm
     int32_t chunks = (work->count + segment->images - 1) / segment->images;
     int32_t first = chunks * plan->worker / plan->worker_count, end = chunks * (plan->worker + 1) / plan->worker_count;
     ssld_status status = SSLD_OK;
-    for (int32_t chunk = first; !status && chunk < end; chunk++) {
+    for (int32_t i = first; !status && i < end; i++) {
+        int32_t chunk = (segment - plan->segments) % 2 ? first + end - 1 - i : i;
         enter_chunk(plan, segment, chunk);
-        plan->first_chunk = chunk == first;
+        plan->first_chunk = i == first;
         plan->fresh_diffs = plan->first_chunk && !(work->add && !plan->worker);
         status = run_chunk(plan, segment);
     }

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* weighted.c - convolutions and fully connected layers: their parameters, their arguments, their runs. */
 #include "engine/weighted.h"
+
+#include "engine/channels_last.h"
+#include "engine/layouts.h"
 
 void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d)
 {
@@ -111,20 +115,33 @@ static ssld_status bind_reorder(struct ssld_plan *plan, struct call *reorder, st
     return status;
 }
 
-static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step, struct call *call, void *weights)
+/* The tensor itself, or its copy with channels last. */
+static struct operand copy_or(const struct ssld_plan *plan, size_t bytes, int copy, struct operand tensor)
+{
+    if (!bytes)
+        return tensor;
+    tensor = ssld_operand_of_worker(plan, plan->last, plan->last_bytes);
+    tensor.base += (size_t)copy * bytes;
+    return tensor;
+}
+
+static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step, struct weighted *calls, void *weights)
 {
     struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
-    ssld_status status =
-        ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0, ssld_operand_src(plan, step, false, 0));
+    struct call *call = &calls->forward;
+    size_t last = calls->last_forward;
+    ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0,
+                                        copy_or(plan, last, LAST_SRC, ssld_operand_src(plan, step, false, 0)));
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, ssld_operand_at(weights));
     if (!status && bias)
         status = ssld_call_bind(plan, call, DNNL_ARG_BIAS, dnnl_query_weights_md, 1, ssld_operand_at(bias->value));
     if (!status && step->node->input_count > WEIGHTED_SUMMAND)
         status = ssld_call_bind(plan, call, SSLD_ARG_SUMMAND, dnnl_query_dst_md, 0,
-                                ssld_operand_src(plan, step, false, WEIGHTED_SUMMAND));
+                                copy_or(plan, last, LAST_OTHER, ssld_operand_src(plan, step, false, WEIGHTED_SUMMAND)));
     if (!status)
-        status = ssld_call_bind(plan, call, DNNL_ARG_DST, dnnl_query_dst_md, 0, ssld_operand_dst(plan, step));
+        status = ssld_call_bind(plan, call, DNNL_ARG_DST, dnnl_query_dst_md, 0,
+                                copy_or(plan, last, LAST_DST, ssld_operand_dst(plan, step)));
     return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
@@ -135,12 +152,13 @@ static ssld_status bind_backward_data(struct ssld_plan *plan, const struct step 
     if (!call->primitive.primitive)
         return SSLD_OK;
     ssld_status status =
-        ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0, ssld_operand_diff_dst(plan, step));
+        ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0,
+                       copy_or(plan, calls->last_backward, LAST_DST, ssld_operand_diff_dst(plan, step)));
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, ssld_operand_at(weights));
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0,
-                                ssld_operand_diff_src(plan, step, 0));
+                                copy_or(plan, calls->last_backward, LAST_OTHER, ssld_operand_diff_src(plan, step, 0)));
     return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
@@ -160,7 +178,8 @@ static ssld_status bind_backward_weights(struct ssld_plan *plan, const struct st
     if (!call->primitive.primitive)
         return SSLD_OK;
     struct operand diff = calls->reorder_diff.primitive.primitive ? reordered_diff(plan) : diff_part(plan);
-    struct operand src = ssld_operand_src(plan, step, true, 0), diff_dst = ssld_operand_diff_dst(plan, step);
+    struct operand src = copy_or(plan, calls->last_backward, LAST_SRC, ssld_operand_src(plan, step, true, 0));
+    struct operand diff_dst = copy_or(plan, calls->last_backward, LAST_DST, ssld_operand_diff_dst(plan, step));
     if (calls->widened_src) {
         src = ssld_operand_of_worker(plan, plan->widened, plan->widened_bytes);
         diff_dst = src;
@@ -187,7 +206,7 @@ ssld_status ssld_weighted_bind(struct ssld_plan *plan, const struct step *step, 
     float *kept = ssld_step_parameter(plan, step, 1)->value;
     void *forward = weights_for(plan, &calls->reorder_forward, calls->forward_offset, kept);
     void *backward = weights_for(plan, &calls->reorder_weights, calls->backward_offset, kept);
-    ssld_status status = bind_forward(plan, step, &calls->forward, forward);
+    ssld_status status = bind_forward(plan, step, calls, forward);
     if (!status)
         status = bind_backward_data(plan, step, calls, backward);
     if (!status)
@@ -250,14 +269,41 @@ ssld_status ssld_weighted_begin(struct ssld_plan *plan, const struct step *step,
     return status;
 }
 
+/* The worker's copy of what a step reads or writes. */
+static char *copy_at(const struct ssld_plan *plan, size_t bytes, int copy)
+{
+    return plan->last + (size_t)copy * bytes;
+}
+
+static void copy_in(struct ssld_plan *plan, const struct step *step, int32_t input, size_t bytes, int copy)
+{
+    ssld_to_channels_last(&ssld_step_src(plan, step, input)->planes, ssld_value_data(plan, step->node->inputs[input]),
+                          copy_at(plan, bytes, copy));
+}
+
 ssld_status ssld_weighted_forward(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
 {
-    return ssld_call_run(plan, step, &calls->forward, "forward");
+    size_t last = calls->last_forward;
+    if (last)
+        copy_in(plan, step, 0, last, LAST_SRC);
+    if (last && step->node->input_count > WEIGHTED_SUMMAND)
+        copy_in(plan, step, WEIGHTED_SUMMAND, last, LAST_OTHER);
+    ssld_status status = ssld_call_run(plan, step, &calls->forward, "forward");
+    if (last && !status)
+        ssld_from_channels_last(&ssld_step_dst(plan, step)->planes, copy_at(plan, last, LAST_DST),
+                                ssld_value_data(plan, step->node->output));
+    return status;
 }
 
 ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
 {
     ssld_status status = SSLD_OK;
+    size_t last = calls->last_backward;
+    if (last) {
+        copy_in(plan, step, 0, last, LAST_SRC);
+        ssld_to_channels_last(&ssld_step_dst(plan, step)->planes, ssld_step_dst(plan, step)->diff,
+                              copy_at(plan, last, LAST_DST));
+    }
     if (calls->backward_weights.primitive.primitive) {
         struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
         if (calls->widened_src)
@@ -272,6 +318,9 @@ ssld_status ssld_weighted_backward(struct ssld_plan *plan, const struct step *st
     }
     if (!status)
         status = run_if_made(plan, step, &calls->backward_data, "backward data");
+    if (last && !status && calls->backward_data.primitive.primitive)
+        ssld_from_channels_last(&ssld_step_src(plan, step, 0)->planes, copy_at(plan, last, LAST_OTHER),
+                                ssld_step_diff_src(plan, step, 0));
     return status;
 }
 

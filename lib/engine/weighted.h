@@ -16,8 +16,12 @@ struct weighted {
     size_t      weights_count;    /* floats of the parameter, blocks filled up with zeros */
     size_t      forward_offset, backward_offset; /* in the segment's reordered weights */
     int64_t     widened_src, widened_diff_dst; /* numbers that backward weights reads in f32 instead of bf16; 0: it does not */
+    size_t      last_forward, last_backward; /* primitives work on copies with channels last, so many bytes each; 0: they do not */
     bool        forward_made;     /* inference: weights stay reordered */
 };
+
+/* What stands in which copy. */
+enum last_copy { LAST_SRC, LAST_DST, LAST_OTHER, LAST_COPIES }; /* other: forward's summand, backward's diff of src */
 
 /* What the primitives are made from. */
 struct weighted_descriptors {

@@ -67,6 +67,7 @@ static void take_pieces(struct ssld_plan *view)
     view->diff_part += worker * view->diff_part_bytes;
     view->bias_part += worker * view->bias_part_bytes;
     view->widened += worker * view->widened_bytes;
+    view->last += worker * view->last_bytes;
     view->partial += worker * view->partial_bytes;
     view->accumulator += worker * view->accumulators * view->accumulator_bytes;
     for (int32_t i = 0; i < view->parameter_count; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* exact.c - reproducible exp and log: argument reduction by powers of two, then series long enough for a double. */
+/* exact.c - reproducible exp, log, sin and cos: argument reduction, then series long enough for a double. */
 #include "image/exact.h"
 
 #include <float.h>
@@ -37,4 +37,55 @@ double ssld_exact_log(double x)
     for (int n = 21; n >= 3; n -= 2)
         sum = square * (1.0 / n + sum);
     return k * LN2_HIGH + (2.0 * s + (2.0 * s * sum + k * LN2_LOW));
+}
+
+/* pi / 2 in three parts; the first two end in zero bits, so that their products with a small whole number are exact. */
+#define HALF_PI_HIGH 0x1.921fb544p+0
+#define HALF_PI_MIDDLE 0x1.0b4611a6p-34
+#define HALF_PI_LOW 0x1.3198a2e037073p-69
+
+/* x = quarter * pi / 2 + r, |r| <= pi / 4. */
+static double within_quarter(double x, int *quarter)
+{
+    double k = rint(x * (1 / (HALF_PI_HIGH + HALF_PI_MIDDLE)));
+    *quarter = (int)k & 3;
+    return ((x - k * HALF_PI_HIGH) - k * HALF_PI_MIDDLE) - k * HALF_PI_LOW;
+}
+
+/* sin r = r - r^3 / 3! + ...; the term after r^17 / 17! is below 2^-61. */
+static double sine_series(double r)
+{
+    double square = r * r, sum = 0.0;
+    for (int n = 16; n >= 2; n -= 2)
+        sum = -square / (n * (n + 1)) * (1.0 + sum);
+    return r + r * sum;
+}
+
+/* cos r = 1 - r^2 / 2! + ...; the term after r^16 / 16! is below 2^-58. */
+static double cosine_series(double r)
+{
+    double square = r * r, sum = 0.0;
+    for (int n = 15; n >= 3; n -= 2)
+        sum = -square / (n * (n + 1)) * (1.0 + sum);
+    return 1.0 - (0.5 * square + 0.5 * square * sum);
+}
+
+static double turned(double r, int quarter)
+{
+    double value = quarter & 1 ? cosine_series(r) : sine_series(r);
+    return quarter & 2 ? -value : value;
+}
+
+double ssld_exact_sin(double x)
+{
+    int quarter;
+    double r = within_quarter(x, &quarter);
+    return turned(r, quarter);
+}
+
+double ssld_exact_cos(double x)
+{
+    int quarter;
+    double r = within_quarter(x, &quarter);
+    return turned(r, quarter + 1);
 }

@@ -48,3 +48,22 @@ void ssld_image_cut(struct ssld_image *image, int32_t top, int32_t left, int32_t
     image->height = height;
     image->width = width;
 }
+
+uint8_t *ssld_room_take(ssld_context *context, struct ssld_room *room, const char *what, size_t size,
+                        struct ssld_fault *fault)
+{
+    if (size > room->size) {
+        ssld_room_free(context, room);
+        room->memory = ssld_alloc(context, size);
+        room->size = room->memory ? size : 0;
+    }
+    if (!room->memory)
+        ssld_fault_memory(fault, what, size);
+    return room->memory;
+}
+
+void ssld_room_free(ssld_context *context, struct ssld_room *room)
+{
+    ssld_free(context, room->memory);
+    *room = (struct ssld_room){ NULL, 0 };
+}

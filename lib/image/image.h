@@ -8,9 +8,6 @@
 
 #include "core/context.h"
 
-/* Larger images are refused: at three bytes a pixel this is 768 MiB. */
-#define SSLD_IMAGE_MOST_PIXELS ((int64_t)1 << 28)
-
 struct ssld_fault {
     ssld_status status;
     char        text[400];
@@ -39,13 +36,55 @@ void ssld_image_replace(ssld_context *context, struct ssld_image *image, const s
 /* The part of the image that begins at (top, left), without a copy. */
 void ssld_image_cut(struct ssld_image *image, int32_t top, int32_t left, int32_t height, int32_t width);
 
-/* A JPEG or PNG file's content as RGB, see ssld_view_render(). */
+/* A part of an image. */
+struct crop_box {
+    int32_t top, left, height, width;
+};
+
+/* -- Decoding ----------------------------------------------------------------------------------------------------- */
+
+/* Memory that is used again and again: what was in it is lost when it grows. Begins as zeros. */
+struct ssld_room {
+    uint8_t *memory;
+    size_t   size;
+};
+
+/* At least `size` bytes; NULL: none, the fault is set, `what` names them. */
+uint8_t *ssld_room_take(ssld_context *context, struct ssld_room *room, const char *what, size_t size,
+                        struct ssld_fault *fault);
+void ssld_room_free(ssld_context *context, struct ssld_room *room);
+
+/* A JPEG or PNG file being decoded. */
+struct ssld_decoder;
+
+/* Read the header: the size is known then, and within the context's limits; nothing that depends on it was allocated.
+ * The bytes are borrowed until the decoder is closed. exif: look for the orientation, which is 1 otherwise. */
+ssld_status ssld_decoder_open(ssld_context *context, const void *bytes, size_t size, bool exif,
+                              struct ssld_decoder **decoder, struct ssld_fault *fault);
+/* As stored: the orientation is not applied. */
+void    ssld_decoder_size(const struct ssld_decoder *decoder, int32_t *height, int32_t *width);
+int32_t ssld_decoder_orientation(const struct ssld_decoder *decoder);
+/* Decode the pixels of a box, once: they are those of the whole image, and so is what the file must be sound for, from
+ * its beginning to the box's last row. box NULL: all of the image and of the file. The image is borrowed from `room`. */
+ssld_status ssld_decoder_read(struct ssld_decoder *decoder, const struct crop_box *box, struct ssld_room *room,
+                              struct ssld_image *image, struct ssld_fault *fault);
+void        ssld_decoder_close(struct ssld_decoder *decoder); /* NULL is ignored */
+
+/* All of a file's content as RGB in memory of its own, see ssld_view_render(). */
 ssld_status ssld_image_decode(ssld_context *context, const void *bytes, size_t size, struct ssld_image *image,
                               struct ssld_fault *fault);
 
-/* Resize to height x width with a triangle filter widened by the reduction (antialiasing): byte for byte what Pillow's
- * Image.resize((width, height), BILINEAR) gives. `dst` is made. */
-ssld_status ssld_image_resample(ssld_context *context, const struct ssld_image *src, int32_t height, int32_t width,
-                                struct ssld_image *dst, struct ssld_fault *fault);
+/* -- Orientation -------------------------------------------------------------------------------------------------- */
+
+/* EXIF's orientation tag, 1 to 8, of TIFF data; 1 if there is none that can be read. */
+int32_t ssld_exif_orientation(const uint8_t *tiff, size_t size);
+/* Height and width change places. */
+bool ssld_orientation_turns(int32_t orientation);
+/* A box of the upright image as a box of the stored one, of the given size. */
+struct crop_box ssld_orientation_stored(int32_t orientation, const struct crop_box *upright, int32_t height,
+                                        int32_t width);
+/* The stored image as it is to be seen: dst has its pixels and its shape set. */
+void ssld_orientation_apply(int32_t orientation, const struct ssld_image *stored, uint8_t *pixels,
+                            struct ssld_image *dst);
 
 #endif

@@ -1,85 +1,47 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* operation.c - the operations of view specs: each its shape rule, its function and a row in the table at the end.
+/* operation.c - the table of the operations of view specs, and the rules that several of them share.
  *
  * The order in which an operation draws its random words is part of what a view is: labels in stores all over the world
  * depend on it. It stands above each function that draws, and golden hashes in the tests hold it. An operation's stream
  * is ssld_stream_start(seed, sample, view, its position in the spec), so what others draw does not move it. */
 #include "image/operation.h"
 
-#include <math.h>
 #include <string.h>
 
-#include "image/exact.h"
+const struct operation_kind *const ssld_operation_kinds[] = {
+    &ssld_operation_exif,
+    &ssld_operation_rrc,
+    &ssld_operation_resize,
+    &ssld_operation_center_crop,
+    &ssld_operation_pad_crop,
+    &ssld_operation_flip,
+    &ssld_operation_vflip,
+    &ssld_operation_gray,
+    &ssld_operation_rgb,
+    &ssld_operation_color_jitter,
+    &ssld_operation_randaugment,
+    &ssld_operation_autoaugment,
+    &ssld_operation_paddle_randaugment,
+    &ssld_operation_paddle_autoaugment,
+    &ssld_operation_normalize,
+    &ssld_operation_erase,
+    &ssld_operation_mixup,
+    &ssld_operation_cutmix,
+    &ssld_operation_mixup_or_cutmix,
+    NULL,
+};
 
-static void same_shape(const int32_t in[3], int32_t out[3])
+ssld_status ssld_same_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
+                            struct ssld_fault *fault)
 {
+    (void)operation;
+    (void)fault;
     memcpy(out, in, 3 * sizeof *out);
-}
-
-/* To the operation's result by resampling; an image that has the size already stays as it is. */
-static ssld_status resize_to(ssld_context *context, const int32_t out[3], struct ssld_image *image,
-                             struct ssld_fault *fault)
-{
-    struct ssld_image resized;
-    if (image->height == out[1] && image->width == out[2])
-        return SSLD_OK;
-    if (ssld_image_resample(context, image, out[1], out[2], &resized, fault))
-        return fault->status;
-    ssld_image_replace(context, image, &resized);
     return SSLD_OK;
 }
 
-/* -- rrc(size, scale, ratio) -------------------------------------------------------------------------------------- */
-
-#define CROP_TRIES 10
-
-static double draw_between(struct ssld_stream *stream, double low, double high)
-{
-    return low + (high - low) * ssld_stream_uniform(stream);
-}
-
-static int32_t at_least_one(double rounded)
-{
-    return rounded < 1 ? 1 : (int32_t)rounded;
-}
-
-/* The largest centred crop within the ratios, when no try fitted. */
-static struct crop_box central_box(const double ratio[2], int32_t height, int32_t width)
-{
-    struct crop_box box = { 0, 0, height, width };
-    double shape = (double)width / height;
-    if (shape < ratio[0])
-        box.height = at_least_one(rint(width / ratio[0]));
-    else if (shape > ratio[1])
-        box.width = at_least_one(rint(height * ratio[1]));
-    box.top = (height - box.height) / 2;
-    box.left = (width - box.width) / 2;
-    return box;
-}
-
-/* Draws of a try: 1. the area's share, uniform in scale; 2. the logarithm of the aspect ratio, uniform; and of the try
- * that fits: 3. the top row; 4. the left column. Sides are rounded half to even, as Python's round(). */
-struct crop_box ssld_random_resized_box(const double scale[2], const double ratio[2], int32_t height, int32_t width,
-                                        struct ssld_stream *stream)
-{
-    double area = (double)height * width;
-    double log_low = ssld_exact_log(ratio[0]), log_high = ssld_exact_log(ratio[1]);
-    for (int attempt = 0; attempt < CROP_TRIES; attempt++) {
-        double target = area * draw_between(stream, scale[0], scale[1]);
-        double aspect = ssld_exact_exp(draw_between(stream, log_low, log_high));
-        double across = rint(sqrt(target * aspect)), down = rint(sqrt(target / aspect));
-        if (across < 1 || across > width || down < 1 || down > height)
-            continue;
-        struct crop_box box = { .height = (int32_t)down, .width = (int32_t)across };
-        box.top = (int32_t)ssld_stream_below(stream, (uint32_t)(height - box.height + 1));
-        box.left = (int32_t)ssld_stream_below(stream, (uint32_t)(width - box.width + 1));
-        return box;
-    }
-    return central_box(ratio, height, width);
-}
-
-static ssld_status fixed_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
-                               struct ssld_fault *fault)
+ssld_status ssld_fixed_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
+                             struct ssld_fault *fault)
 {
     (void)fault;
     out[0] = in[0];
@@ -87,257 +49,6 @@ static ssld_status fixed_shape(const struct operation *operation, const int32_t 
     out[2] = (int32_t)operation->arguments[0].values[1];
     return SSLD_OK;
 }
-
-static ssld_status rrc_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                             const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
-{
-    struct crop_box box = ssld_random_resized_box(operation->arguments[1].values, operation->arguments[2].values,
-                                                  image->height, image->width, stream);
-    ssld_image_cut(image, box.top, box.left, box.height, box.width);
-    return resize_to(context, out, image, fault);
-}
-
-/* -- resize(size) ------------------------------------------------------------------------------------------------- */
-
-static ssld_status resize_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
-                                struct ssld_fault *fault)
-{
-    int64_t side = (int64_t)operation->arguments[0].values[0];
-    if (operation->arguments[0].values[1] > 0)
-        return fixed_shape(operation, in, out, fault);
-    out[0] = in[0];
-    out[1] = out[2] = 0;
-    if (!in[1] || !in[2])
-        return SSLD_OK;
-    int64_t shorter = in[1] < in[2] ? in[1] : in[2], longer = in[1] < in[2] ? in[2] : in[1];
-    int64_t other = side * longer / shorter;
-    if (other > SSLD_IMAGE_MOST_PIXELS)
-        return ssld_fault_set(fault, SSLD_UNSUPPORTED, "resize: %d x %d with its shorter side made %lld has more than "
-                              "2^28 pixels; crop it first", in[1], in[2], (long long)side);
-    out[1] = (int32_t)(in[1] <= in[2] ? side : other);
-    out[2] = (int32_t)(in[1] <= in[2] ? other : side);
-    return SSLD_OK;
-}
-
-static ssld_status resize_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                                const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
-{
-    (void)operation;
-    (void)stream;
-    return resize_to(context, out, image, fault);
-}
-
-/* -- center_crop(size) -------------------------------------------------------------------------------------------- */
-
-static ssld_status crop_shape(const struct operation *operation, const int32_t in[3], int32_t padding, int32_t out[3],
-                              struct ssld_fault *fault)
-{
-    fixed_shape(operation, in, out, fault);
-    for (int side = 1; side <= 2; side++)
-        if (in[side] && in[side] + 2 * padding < out[side])
-            return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT,
-                                  "%s: the image is %d x %d, too small for a crop of %d x %d; resize it first",
-                                  operation->kind->name, in[1], in[2], out[1], out[2]);
-    return SSLD_OK;
-}
-
-static ssld_status center_crop_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
-                                     struct ssld_fault *fault)
-{
-    return crop_shape(operation, in, 0, out, fault);
-}
-
-/* Odd margins are halved to the even neighbour, as torchvision's int(round((height - crop) / 2)). */
-static ssld_status center_crop_apply(const struct operation *operation, ssld_context *context,
-                                     struct ssld_stream *stream, const int32_t out[3], struct ssld_image *image,
-                                     struct ssld_fault *fault)
-{
-    (void)operation;
-    (void)context;
-    (void)stream;
-    (void)fault;
-    int32_t top = (int32_t)rint((image->height - out[1]) / 2.0), left = (int32_t)rint((image->width - out[2]) / 2.0);
-    ssld_image_cut(image, top, left, out[1], out[2]);
-    return SSLD_OK;
-}
-
-/* -- pad_crop(size, pad) ------------------------------------------------------------------------------------------ */
-
-static ssld_status pad_crop_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
-                                  struct ssld_fault *fault)
-{
-    return crop_shape(operation, in, (int32_t)operation->arguments[1].values[0], out, fault);
-}
-
-/* The columns or rows of a crop that lie on the image, which begins at `pad` and is `size` long; the crop begins at
- * `at` and is `crop` long. *from: in the image, *to: in the crop. Returns how many, 0 if none does. */
-static int32_t overlap(int32_t pad, int32_t size, int32_t at, int32_t crop, int32_t *from, int32_t *to)
-{
-    int32_t begin = at > pad ? at : pad, end = at + crop < pad + size ? at + crop : pad + size;
-    *from = begin - pad;
-    *to = begin - at;
-    return end > begin ? end - begin : 0;
-}
-
-/* Draws: 1. the top row, 2. the left column, both of the padded image. */
-static ssld_status pad_crop_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                                  const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
-{
-    int32_t pad = (int32_t)operation->arguments[1].values[0];
-    int32_t top = (int32_t)ssld_stream_below(stream, (uint32_t)(image->height + 2 * pad - out[1] + 1));
-    int32_t left = (int32_t)ssld_stream_below(stream, (uint32_t)(image->width + 2 * pad - out[2] + 1));
-    struct ssld_image made;
-    if (ssld_image_make(context, image->channels, out[1], out[2], &made, fault))
-        return fault->status;
-    memset(made.own, 0, (size_t)made.height * made.stride);
-    int32_t from_y, to_y, from_x, to_x;
-    int32_t rows = overlap(pad, image->height, top, out[1], &from_y, &to_y);
-    int32_t columns = overlap(pad, image->width, left, out[2], &from_x, &to_x);
-    size_t channels = (size_t)image->channels;
-    for (int32_t y = 0; columns && y < rows; y++)
-        memcpy(made.own + (size_t)(to_y + y) * made.stride + (size_t)to_x * channels,
-               image->pixels + (size_t)(from_y + y) * image->stride + (size_t)from_x * channels,
-               (size_t)columns * channels);
-    ssld_image_replace(context, image, &made);
-    return SSLD_OK;
-}
-
-/* -- flip(p) ------------------------------------------------------------------------------------------------------ */
-
-static ssld_status flip_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
-                              struct ssld_fault *fault)
-{
-    (void)operation;
-    (void)fault;
-    same_shape(in, out);
-    return SSLD_OK;
-}
-
-/* Draws: 1. flipped if below p. */
-static ssld_status flip_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                              const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
-{
-    (void)out;
-    struct ssld_image made;
-    if (ssld_stream_uniform(stream) >= operation->arguments[0].values[0])
-        return SSLD_OK;
-    if (ssld_image_make(context, image->channels, image->height, image->width, &made, fault))
-        return fault->status;
-    for (int32_t y = 0; y < image->height; y++) {
-        const uint8_t *from = image->pixels + (size_t)y * image->stride;
-        uint8_t *to = made.own + (size_t)(y + 1) * made.stride - made.channels;
-        for (int32_t x = 0; x < image->width; x++, from += image->channels, to -= image->channels)
-            for (int32_t c = 0; c < image->channels; c++)
-                to[c] = from[c];
-    }
-    ssld_image_replace(context, image, &made);
-    return SSLD_OK;
-}
-
-/* -- gray, rgb ---------------------------------------------------------------------------------------------------- */
-
-static ssld_status gray_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
-                              struct ssld_fault *fault)
-{
-    (void)operation;
-    (void)fault;
-    same_shape(in, out);
-    out[0] = 1;
-    return SSLD_OK;
-}
-
-/* Luma in 16-bit fixed point, rounded: 0.299 R + 0.587 G + 0.114 B. Grey stays grey. */
-static ssld_status gray_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                              const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
-{
-    (void)operation;
-    (void)stream;
-    struct ssld_image made;
-    if (image->channels == 1)
-        return SSLD_OK;
-    if (ssld_image_make(context, 1, out[1], out[2], &made, fault))
-        return fault->status;
-    for (int32_t y = 0; y < image->height; y++) {
-        const uint8_t *from = image->pixels + (size_t)y * image->stride;
-        uint8_t *to = made.own + (size_t)y * made.stride;
-        for (int32_t x = 0; x < image->width; x++, from += 3)
-            to[x] = (uint8_t)((from[0] * 19595 + from[1] * 38470 + from[2] * 7471 + 32768) >> 16);
-    }
-    ssld_image_replace(context, image, &made);
-    return SSLD_OK;
-}
-
-static ssld_status rgb_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
-                             struct ssld_fault *fault)
-{
-    (void)operation;
-    (void)fault;
-    same_shape(in, out);
-    out[0] = 3;
-    return SSLD_OK;
-}
-
-static ssld_status rgb_apply(const struct operation *operation, ssld_context *context, struct ssld_stream *stream,
-                             const int32_t out[3], struct ssld_image *image, struct ssld_fault *fault)
-{
-    (void)operation;
-    (void)stream;
-    struct ssld_image made;
-    if (image->channels == 3)
-        return SSLD_OK;
-    if (ssld_image_make(context, 3, out[1], out[2], &made, fault))
-        return fault->status;
-    for (int32_t y = 0; y < image->height; y++) {
-        const uint8_t *from = image->pixels + (size_t)y * image->stride;
-        uint8_t *to = made.own + (size_t)y * made.stride;
-        for (int32_t x = 0; x < image->width; x++, to += 3)
-            to[0] = to[1] = to[2] = from[x];
-    }
-    ssld_image_replace(context, image, &made);
-    return SSLD_OK;
-}
-
-/* -- normalize(mean, std) ----------------------------------------------------------------------------------------- */
-
-/* One number serves any channels, three need three. */
-static ssld_status normalize_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
-                                   struct ssld_fault *fault)
-{
-    for (int a = 0; a < 2; a++)
-        if (operation->arguments[a].count == 3 && in[0] != 3)
-            return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT,
-                                  "normalize: %s has 3 numbers, but there is 1 channel; give one, or put rgb before it",
-                                  operation->kind->arguments[a].name);
-    same_shape(in, out);
-    return SSLD_OK;
-}
-
-/* -- The table ---------------------------------------------------------------------------------------------------- */
-
-#define SIZE_ARGUMENT(form) { "size", form, 1, SSLD_MOST_SIDE, NULL }
-#define NO_ARGUMENT { NULL, ARGUMENT_NUMBER, 0, 0, NULL }
-
-const struct operation_kind ssld_operation_kinds[] = {
-    { "rrc",
-      { SIZE_ARGUMENT(ARGUMENT_SIZE),
-        { "scale", ARGUMENT_RANGE, 1e-6, 1, "0.08..1" },
-        { "ratio", ARGUMENT_RANGE, 0.01, 100, "0.75..1.3333333333333333" },
-        NO_ARGUMENT },
-      NULL, NULL, false, fixed_shape, rrc_apply },
-    { "resize", { SIZE_ARGUMENT(ARGUMENT_SIDE), NO_ARGUMENT }, NULL, NULL, false, resize_shape, resize_apply },
-    { "center_crop", { SIZE_ARGUMENT(ARGUMENT_SIZE), NO_ARGUMENT }, NULL, NULL, false, center_crop_shape,
-      center_crop_apply },
-    { "pad_crop",
-      { SIZE_ARGUMENT(ARGUMENT_SIZE), { "pad", ARGUMENT_COUNT, 0, SSLD_MOST_SIDE, NULL }, NO_ARGUMENT },
-      NULL, NULL, false, pad_crop_shape, pad_crop_apply },
-    { "flip", { { "p", ARGUMENT_NUMBER, 0, 1, "0.5" }, NO_ARGUMENT }, NULL, NULL, false, flip_shape, flip_apply },
-    { "gray", { NO_ARGUMENT }, NULL, NULL, false, gray_shape, gray_apply },
-    { "rgb", { NO_ARGUMENT }, NULL, NULL, false, rgb_shape, rgb_apply },
-    { "normalize",
-      { { "mean", ARGUMENT_CHANNELS, -1e6, 1e6, NULL }, { "std", ARGUMENT_CHANNELS, 1e-6, 1e6, NULL }, NO_ARGUMENT },
-      "imagenet", "0.485/0.456/0.406, 0.229/0.224/0.225", true, normalize_shape, NULL },
-    { NULL, { NO_ARGUMENT }, NULL, NULL, false, NULL, NULL },
-};
 
 ssld_status ssld_operation_shape(const struct operation *operation, const int32_t in[3], int32_t out[3],
                                  struct ssld_fault *fault)
@@ -348,4 +59,35 @@ ssld_status ssld_operation_shape(const struct operation *operation, const int32_
         return ssld_fault_set(fault, SSLD_UNSUPPORTED, "%s: it would make %d x %d pixels; at most 2^28 are supported",
                               operation->kind->name, out[1], out[2]);
     return SSLD_OK;
+}
+
+double ssld_channel_value(const struct argument *argument, int32_t channel)
+{
+    return argument->values[argument->count == 3 ? channel : 0];
+}
+
+ssld_status ssld_check_channels(const struct operation *operation, int argument, const int32_t in[3],
+                                struct ssld_fault *fault)
+{
+    if (operation->arguments[argument].count == 3 && in[0] != 3)
+        return ssld_fault_set(fault, SSLD_INVALID_ARGUMENT,
+                              "%s: %s has 3 numbers, but there is 1 channel; give one, or put rgb before it",
+                              operation->kind->name, operation->kind->arguments[argument].name);
+    return SSLD_OK;
+}
+
+void ssld_image_fill(struct ssld_image *image, const struct argument *colour)
+{
+    size_t channels = (size_t)image->channels;
+    uint8_t bytes[3];
+    for (int32_t c = 0; c < image->channels; c++)
+        bytes[c] = (uint8_t)(ssld_channel_value(colour, c) + 0.5);
+    bool grey = channels == 1 || (bytes[0] == bytes[1] && bytes[1] == bytes[2]);
+    for (int32_t y = 0; y < image->height; y++) {
+        uint8_t *row = image->own + (size_t)y * image->stride;
+        if (grey)
+            memset(row, bytes[0], (size_t)image->width * channels);
+        for (size_t x = 0; !grey && x < (size_t)image->width; x++)
+            memcpy(row + 3 * x, bytes, 3);
+    }
 }

@@ -123,6 +123,30 @@ static bool read_channels(struct slice text, struct argument *argument)
     return !more && count != 2;
 }
 
+/* The place of `word` in "some|words", -1 if it is not there. */
+static int find_word(const char *words, struct slice word)
+{
+    struct slice rest = { words, strlen(words) };
+    bool more = true;
+    for (int place = 0; more; place++) {
+        struct slice one = cut_at(&rest, "|", &more);
+        if (one.length == word.length && !memcmp(one.at, word.at, word.length))
+            return place;
+    }
+    return -1;
+}
+
+/* The word at a place that find_word() gave. */
+static struct slice word_at(const char *words, int place)
+{
+    struct slice rest = { words, strlen(words) }, one;
+    bool more;
+    do
+        one = cut_at(&rest, "|", &more);
+    while (place-- > 0);
+    return one;
+}
+
 /* Printed with the separator between the numbers; `once`: equal numbers are said once, as that reads back the same. */
 static const struct form {
     const char *expected;
@@ -136,21 +160,38 @@ static const struct form {
     [ARGUMENT_NUMBER] = { "a number", "", false, read_number },
     [ARGUMENT_RANGE] = { "a range, low..high,", "..", false, read_range },
     [ARGUMENT_CHANNELS] = { "a number, or three as 0.1/0.2/0.3,", "/", false, read_channels },
+    [ARGUMENT_WORD] = { NULL, NULL, false, NULL }, /* needs the list of words */
 };
 
 /* -- Reading ------------------------------------------------------------------------------------------------------ */
 
+#define MOST_USAGE 512
+
 /* "rrc(size, scale=0.08..1, ratio=0.75..1.3333333333333333)" */
-static const char *usage(const struct operation_kind *kind, char text[256])
+static const char *usage(const struct operation_kind *kind, char text[MOST_USAGE])
 {
-    size_t length = (size_t)snprintf(text, 256, "%s", kind->name);
+    size_t length = (size_t)snprintf(text, MOST_USAGE, "%s", kind->name);
     for (const struct argument_kind *argument = kind->arguments; argument->name; argument++)
-        length += (size_t)snprintf(text + length, 256 - length, "%s%s%s%s", argument == kind->arguments ? "(" : ", ",
-                                   argument->name, argument->standard ? "=" : "",
-                                   argument->standard ? argument->standard : "");
+        length += (size_t)snprintf(text + length, MOST_USAGE - length, "%s%s%s%s",
+                                   argument == kind->arguments ? "(" : ", ", argument->name,
+                                   argument->standard ? "=" : "", argument->standard ? argument->standard : "");
     if (kind->arguments[0].name)
-        snprintf(text + length, 256 - length, ")");
+        snprintf(text + length, MOST_USAGE - length, ")");
     return text;
+}
+
+static ssld_status read_word(ssld_context *context, const struct operation_kind *kind, int index, struct slice text,
+                             struct argument *argument)
+{
+    const struct argument_kind *expected = &kind->arguments[index];
+    int place = find_word(expected->words, text);
+    if (place < 0)
+        return ssld_fail(context, SSLD_INVALID_ARGUMENT,
+                         "view spec: %s: '%.*s' is not a possible %s; expected one of %s", kind->name, SLICE(text),
+                         expected->name, expected->words);
+    argument->count = 1;
+    argument->values[0] = place;
+    return SSLD_OK;
 }
 
 static ssld_status read_value(ssld_context *context, const struct operation_kind *kind, int index, struct slice text,
@@ -158,6 +199,8 @@ static ssld_status read_value(ssld_context *context, const struct operation_kind
 {
     const struct argument_kind *expected = &kind->arguments[index];
     const struct form *form = &forms[expected->form];
+    if (expected->form == ARGUMENT_WORD)
+        return read_word(context, kind, index, text, argument);
     bool good = form->read(text, argument);
     for (int32_t i = 0; good && i < argument->count; i++)
         good = argument->values[i] >= expected->least && argument->values[i] <= expected->most;
@@ -173,7 +216,7 @@ static ssld_status read_value(ssld_context *context, const struct operation_kind
 static int find_argument(ssld_context *context, const struct operation_kind *kind, int position, bool *named,
                          struct slice *piece)
 {
-    char text[256];
+    char text[MOST_USAGE];
     bool has_name;
     struct slice value = *piece;
     struct slice name = trimmed(cut_at(&value, "=", &has_name));
@@ -204,7 +247,7 @@ static int find_argument(ssld_context *context, const struct operation_kind *kin
 static ssld_status fill_standards(ssld_context *context, const bool *given, struct operation *operation)
 {
     const struct operation_kind *kind = operation->kind;
-    char text[256];
+    char text[MOST_USAGE];
     for (int index = 0; kind->arguments[index].name; index++) {
         const char *standard = kind->arguments[index].standard;
         if (given[index])
@@ -244,18 +287,18 @@ static ssld_status read_arguments(ssld_context *context, struct slice body, stru
 
 static const struct operation_kind *find_kind(struct slice word)
 {
-    const struct operation_kind *kind = ssld_operation_kinds;
-    while (kind->name && !equals(word, kind->name))
+    const struct operation_kind *const *kind = ssld_operation_kinds;
+    while (*kind && !equals(word, (*kind)->name))
         kind++;
-    return kind->name ? kind : NULL;
+    return *kind;
 }
 
 static ssld_status fail_unknown(ssld_context *context, struct slice word)
 {
-    char known[256];
+    char known[512];
     size_t length = 0;
-    for (const struct operation_kind *kind = ssld_operation_kinds; kind->name; kind++)
-        length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", kind->name);
+    for (const struct operation_kind *const *kind = ssld_operation_kinds; *kind; kind++)
+        length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", length ? ", " : "", (*kind)->name);
     return ssld_fail(context, SSLD_INVALID_ARGUMENT, "view spec: unknown operation '%.*s'; there are %s", SLICE(word),
                      known);
 }
@@ -267,7 +310,7 @@ static ssld_status read_operation(ssld_context *context, struct slice *rest, str
     while (end < rest->length && !is_blank(rest->at[end]) && rest->at[end] != '(')
         end++;
     struct slice word = { rest->at, end }, body = { rest->at + end, 0 };
-    operation->kind = find_kind(word);
+    *operation = (struct operation){ .kind = find_kind(word) };
     if (!operation->kind)
         return fail_unknown(context, word);
     struct slice tail = { rest->at + end, rest->length - end };
@@ -286,40 +329,84 @@ static ssld_status read_operation(ssld_context *context, struct slice *rest, str
     return read_arguments(context, body, operation);
 }
 
+/* Stages in their order, and one normalize. */
+static ssld_status check_stage(const ssld_view_spec *spec, struct slice from)
+{
+    const struct operation_kind *kind = spec->operations[spec->count - 1].kind;
+    const struct operation_kind *before = spec->count > 1 ? spec->operations[spec->count - 2].kind : NULL;
+    if (before && kind->stage == STAGE_NORMALIZE && spec->normalize >= 0)
+        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
+                         "view spec: '%.*s': there is a normalize before it already", SLICE(from));
+    if (before && kind->stage == STAGE_MIX && before->stage == STAGE_MIX)
+        return ssld_fail(
+            spec->context, SSLD_INVALID_ARGUMENT,
+            "view spec: '%.*s' stands behind %s; a view is mixed once, mixup_or_cutmix chooses between the two",
+            SLICE(from), before->name);
+    if (before && kind->stage == STAGE_FILE)
+        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: '%.*s' stands behind %s; %s must be first",
+                         SLICE(from), before->name, kind->name);
+    if (before && kind->stage < before->stage)
+        return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
+                         "view spec: '%.*s' stands behind %s, which works on %s; put it before that", SLICE(from),
+                         before->name, before->stage == STAGE_MIX ? "mixed views" : "floats");
+    return SSLD_OK;
+}
+
+/* Without a normalize, pixels are x / 255. */
+static ssld_status add_normalize(ssld_view_spec *spec)
+{
+    struct slice plain = { "normalize(0, 1)", 15 };
+    spec->normalize = spec->count;
+    return read_operation(spec->context, &plain, &spec->operations[spec->count++]);
+}
+
 static ssld_status read_spec(ssld_view_spec *spec, const char *text)
 {
     struct slice rest = trimmed((struct slice){ text, strlen(text) });
+    spec->normalize = spec->mix = -1;
     if (!rest.length)
         return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
                          "view spec: it is empty; 'normalize(0, 1)' is pixels as x / 255");
     while (rest.length) {
-        const struct operation *before = spec->count ? &spec->operations[spec->count - 1] : NULL;
-        if (before && before->kind->last)
-            return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT,
-                             "view spec: '%.*s' stands behind %s, which must be last", SLICE(rest), before->kind->name);
+        struct slice from = rest;
+        struct operation *operation = &spec->operations[spec->count];
         /* One place is kept for the normalize that is added. */
         if (spec->count == SSLD_MOST_OPERATIONS - 1)
             return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: more than %d operations",
                              SSLD_MOST_OPERATIONS - 1);
-        if (read_operation(spec->context, &rest, &spec->operations[spec->count]))
+        if (read_operation(spec->context, &rest, operation))
             return SSLD_INVALID_ARGUMENT;
+        if (operation->kind->stage > STAGE_NORMALIZE && spec->normalize < 0) {
+            struct operation floats = *operation;
+            if (add_normalize(spec))
+                return SSLD_INVALID_ARGUMENT;
+            operation = &spec->operations[spec->count];
+            *operation = floats;
+        }
         spec->count++;
+        if (check_stage(spec, from))
+            return SSLD_INVALID_ARGUMENT;
+        if (operation->kind->stage == STAGE_NORMALIZE)
+            spec->normalize = spec->count - 1;
+        if (operation->kind->stage == STAGE_MIX)
+            spec->mix = spec->count - 1;
     }
-    if (spec->operations[spec->count - 1].kind->last)
-        return SSLD_OK;
-    struct slice plain = { "normalize(0, 1)", 15 };
-    return read_operation(spec->context, &plain, &spec->operations[spec->count++]);
+    return spec->normalize < 0 ? add_normalize(spec) : SSLD_OK;
 }
 
 /* -- Writing ------------------------------------------------------------------------------------------------------ */
 
-/* The longest operation has six numbers of 24 characters and its names. */
-#define MOST_OPERATION_TEXT 256
+/* More than any operation needs: its names, and three numbers of 24 characters for each argument. */
+#define MOST_OPERATION_TEXT 1024
 
 static size_t write_argument(const struct argument_kind *kind, const struct argument *argument, char *text, size_t room)
 {
     const struct form *form = &forms[kind->form];
     int32_t count = argument->count;
+    if (kind->form == ARGUMENT_WORD) {
+        struct slice word = word_at(kind->words, (int)argument->values[0]);
+        return (size_t)snprintf(text, room, "%s=%.*s", kind->name, SLICE(word));
+    }
     bool same = form->once;
     for (int32_t i = 1; i < count; i++)
         same &= argument->values[i] == argument->values[0];
@@ -352,15 +439,22 @@ static char *write_spec(const ssld_view_spec *spec)
 
 /* -- The object --------------------------------------------------------------------------------------------------- */
 
-/* (x / 255 - mean) / std in double, rounded to float once; a single number serves every channel. */
+/* (x / 255 - mean) / std in double, rounded to float once. */
 static void fill_levels(ssld_view_spec *spec)
 {
-    const struct operation *normalize = &spec->operations[spec->count - 1];
-    const struct argument *mean = &normalize->arguments[0], *std = &normalize->arguments[1];
+    double means[3], deviations[3];
+    ssld_view_spec_normalization(spec, means, deviations);
     for (int c = 0; c < 3; c++)
         for (int x = 0; x < 256; x++)
-            spec->levels[c][x] = (float)((x / 255.0 - mean->values[mean->count == 3 ? c : 0]) /
-                                         std->values[std->count == 3 ? c : 0]);
+            spec->levels[c][x] = (float)((x / 255.0 - means[c]) / deviations[c]);
+    /* A line is faster than a table where it gives the same floats, which it nearly always does: it rounds in double
+     * first. */
+    for (int c = 0; c < 3; c++) {
+        struct level_line line = { 1 / (255.0 * deviations[c]), -means[c] / deviations[c], true };
+        for (int x = 0; x < 256; x++)
+            line.exact &= (float)(x * line.scale + line.offset) == spec->levels[c][x];
+        spec->lines[c] = line;
+    }
 }
 
 ssld_status ssld_view_spec_parse(ssld_context *context, const char *text, ssld_view_spec **spec)
@@ -374,6 +468,11 @@ ssld_status ssld_view_spec_parse(ssld_context *context, const char *text, ssld_v
     if (status)
         goto fail;
     fill_levels(made);
+    made->pool = ssld_pool_create(context);
+    if (!made->pool) {
+        status = ssld_fail_memory(context, "a view spec", 0);
+        goto fail;
+    }
     made->text = write_spec(made);
     if (!made->text) {
         status = ssld_fail_memory(context, "a view spec's text", (size_t)made->count * MOST_OPERATION_TEXT);
@@ -389,6 +488,15 @@ fail:
 const char *ssld_view_spec_text(const ssld_view_spec *spec)
 {
     return spec->text;
+}
+
+void ssld_view_spec_normalization(const ssld_view_spec *spec, double means[3], double deviations[3])
+{
+    const struct operation *normalize = &spec->operations[spec->normalize];
+    for (int c = 0; c < 3; c++) {
+        means[c] = ssld_channel_value(&normalize->arguments[0], c);
+        deviations[c] = ssld_channel_value(&normalize->arguments[1], c);
+    }
 }
 
 ssld_status ssld_view_spec_shape(const ssld_view_spec *spec, const int32_t image[3], int32_t shape[3])
@@ -418,6 +526,7 @@ void ssld_view_spec_destroy(ssld_view_spec *spec)
 {
     if (!spec)
         return;
+    ssld_pool_destroy(spec->pool);
     ssld_free(spec->context, spec->text);
     ssld_free(spec->context, spec);
 }

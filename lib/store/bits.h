@@ -67,7 +67,7 @@ static inline uint32_t ssld_zigzag(int32_t value)
 
 static inline int32_t ssld_unzigzag(uint32_t value)
 {
-    return value & 1 ? -(int32_t)(value / 2) - 1 : (int32_t)(value / 2);
+    return (int32_t)(value >> 1 ^ (0 - (value & 1))); /* no jump: signs cannot be foretold */
 }
 
 /* -- Reading ------------------------------------------------------------------------------------------------------ */
@@ -93,67 +93,55 @@ static inline uint32_t ssld_get_bits(struct ssld_source *source, unsigned count)
     return (uint32_t)(bits & ((UINT64_C(1) << count) - 1));
 }
 
-/* The next bits of a source in a register, for numbers one behind the other. */
+/* The next bits of a source in a register, for numbers one behind the other. Whoever takes them says when to load more, after as
+ * many numbers as are sure to be there (the codes' group): to ask before each one costs a jump that cannot be foretold. */
 struct ssld_window {
     const struct ssld_source *source;
     uint64_t                  at, bits;
-    unsigned                  left; /* of `bits` */
 };
-
-#define SSLD_MOST_NUMBER_BITS 39 /* a code of 10, an escaped token of 7, and 22 behind it */
 
 static inline struct ssld_window ssld_window_open(const struct ssld_source *source)
 {
-    return (struct ssld_window){ source, source->at, 0, 0 };
+    return (struct ssld_window){ source, source->at, 0 };
 }
 
+/* SSLD_WINDOW_BITS are there then. */
 static inline void ssld_window_fill(struct ssld_window *window)
 {
     uint64_t byte = window->at / 8, last = window->source->last;
     window->bits = ssld_get_u64(window->source->bytes + (byte < last ? byte : last)) >> window->at % 8;
-    window->left = 57;
 }
 
 static inline void ssld_window_pass(struct ssld_window *window, unsigned count)
 {
     window->bits >>= count;
-    window->left -= count;
     window->at += count;
 }
 
-static inline uint32_t ssld_get_bit(struct ssld_window *window)
+static inline uint32_t ssld_window_number(struct ssld_window *window, unsigned entry)
 {
-    if (!window->left)
-        ssld_window_fill(window);
-    uint32_t bit = window->bits & 1;
-    ssld_window_pass(window, 1);
-    return bit;
+    unsigned length = entry & 15, extra = entry >> 4 & 31;
+    uint32_t behind = (uint32_t)(window->bits >> length) & ((UINT32_C(1) << extra) - 1);
+    ssld_window_pass(window, length + extra);
+    return entry >> 9 << extra | behind;
 }
 
+struct ssld_special {
+    struct ssld_window window;
+    uint32_t           number;
+};
+
+/* Any number: with a long code, or whose token is the escape, or none. As many are sure to be in the window behind it as before.
+ * Windows are given and returned by value here: one with an address would not be kept in registers. */
+struct ssld_special ssld_get_special(struct ssld_window window, const struct ssld_prefix *code);
+
+/* A number, wherever the window stands. */
 static inline uint32_t ssld_get_number(struct ssld_window *window, const struct ssld_prefix *code)
 {
-    if (window->left < SSLD_MOST_NUMBER_BITS)
-        ssld_window_fill(window);
-    unsigned entry = code->table[window->bits & (SSLD_PREFIX_TABLE - 1)];
-    uint32_t token = entry & 127;
-    ssld_window_pass(window, entry >> 8);
-    if (__builtin_expect(token < 16, 1))
-        return token;
-    if (token == SSLD_TOKEN_ESCAPE) {
-        token = window->bits & 127;
-        ssld_window_pass(window, 7);
-        if (token < 16)
-            return token;
-    }
-    if (token >= SSLD_TOKEN_NUMBERS) { /* none of ours: a place that no record may reach */
-        window->at = window->source->end + 1;
-        window->left = 0;
-        return 0;
-    }
-    unsigned extra = (token - 16) / 4 + 2;
-    uint32_t value = (4 + (token - 16) % 4) << extra | (uint32_t)(window->bits & ((UINT32_C(1) << extra) - 1));
-    ssld_window_pass(window, extra);
-    return value;
+    ssld_window_fill(window);
+    struct ssld_special found = ssld_get_special(*window, code);
+    *window = found.window;
+    return found.number;
 }
 
 #endif

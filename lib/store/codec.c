@@ -136,6 +136,14 @@ const struct ssld_codec *ssld_codec_find(int32_t id)
     return NULL;
 }
 
+size_t ssld_codec_most_parsed(void)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof codecs / sizeof codecs[0]; i++)
+        most = codecs[i]->parsed_bytes > most ? codecs[i]->parsed_bytes : most;
+    return most;
+}
+
 /* -- Encoders ----------------------------------------------------------------------------------------------------- */
 
 ssld_status ssld_encoder_make(ssld_context *context, const struct ssld_coding *coding, struct ssld_encoder *encoder)

@@ -8,6 +8,7 @@
 #ifndef SSLD_LIB_STORE_CODEC_H
 #define SSLD_LIB_STORE_CODEC_H
 
+#include "core/multiversion.h"
 #include "store/bits.h"
 #include "store/label.h"
 #include "store/model.h"
@@ -50,20 +51,43 @@ struct ssld_codec {
      * none of ours. */
     bool (*decode)(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, float *row,
                    struct ssld_record_sizes *sizes);
+    /* Decoding in two steps, for codecs whose rows are sooner made several at a time; else 0 and NULL. A parsed record no longer
+     * needs its payload; `parsed` holds `count` of them side by side, all of one model. */
+    size_t parsed_bytes;
+    bool (*parse)(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, void *parsed);
+    void (*spread)(const struct ssld_model *model, int32_t count, const void *parsed, float *const rows[]);
     /* Mean and deviation; `row` is the decoded record, for codecs that have no other source. */
     bool (*moments)(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source,
                     const float *row, float *mean, float *deviation);
-    /* The scale of its model, and the step of the shape's numbers, by rank. */
-    void (*fit)(const struct ssld_coding *coding, float scale[3], float *step);
+    /* The scale of its model (first step, growth, cap), and the step of the shape's numbers, for labels such as these: log_p
+     * (count, stride). */
+    void (*fit)(const struct ssld_coding *coding, size_t count, size_t stride, const float *log_p, float scale[3], float *step);
 };
+
+#define SSLD_SPREAD 4 /* rows that are made together at most */
 
 /* NULL if there is no such codec. */
 const struct ssld_codec *ssld_codec_find(int32_t id);
+size_t                   ssld_codec_most_parsed(void); /* the largest parsed_bytes */
 
 extern const struct ssld_codec ssld_codec_f32, ssld_codec_f16, ssld_codec_log8, ssld_codec_topk;
 
 ssld_status ssld_encoder_make(ssld_context *context, const struct ssld_coding *coding, struct ssld_encoder *encoder);
 void        ssld_encoder_free(ssld_context *context, struct ssld_encoder *encoder);
+
+/* -- Numbers of records ------------------------------------------------------------------------------------------- */
+
+/* A number of those the window is sure to hold: code->group, or model->group with any codes, after each filling. */
+ALWAYS_INLINE uint32_t ssld_get_next(struct ssld_window *window, const struct ssld_model *model, unsigned code)
+{
+    unsigned entry = model->quick[code][window->bits & (SSLD_PREFIX_QUICK - 1)];
+    if (__builtin_expect(entry >= SSLD_ENTRY_SPECIAL, 0)) {
+        struct ssld_special special = ssld_get_special(*window, &model->codes[code]);
+        *window = special.window;
+        return special.number;
+    }
+    return ssld_window_number(window, entry);
+}
 
 /* -- The shape of labels, for codecs with models ------------------------------------------------------------------ */
 
@@ -75,15 +99,19 @@ struct ssld_shape {
 };
 
 void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsigned first_code, const struct ssld_shape *shape);
-void ssld_shape_get(struct ssld_window *window, const struct ssld_model *model, unsigned first_code,
-                    struct ssld_shape *shape);
+struct ssld_window ssld_shape_get(struct ssld_window window, const struct ssld_model *model, unsigned first_code,
+                                  struct ssld_shape *shape);
 /* v = row_0 + sum_j q_j row_j over the padded stride. */
 void ssld_shape_values(const struct ssld_model *model, const struct ssld_shape *shape, float *v);
 /* 64 of them, from class c on, a multiple of 64; zeros if the model has no rows. */
 void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *shape, size_t c, float v[SSLD_SHAPE_VECTOR]);
-/* The weights of the tail's classes, max(v_c, e)^4, 0 for the explicit ones. Returns their sum. */
-float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, const uint32_t *explicit,
-                         uint32_t count, float *row);
+/* The weights of a tail, max(v_c, e)^4, of all classes, and their sum; for one record, or with one pass over the model's rows for
+ * SSLD_SPREAD: the same bits. */
+float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row);
+void  ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
+                                  float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD]);
+/* What of that sum is of the tail: without the explicit classes, whose weights are 0 then. */
+float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum);
 /* What they are the shape of: fourth roots of probabilities over that of `base`, at most 1; over the padded stride. */
 void ssld_shape_roots(const float *log_p, size_t classes, float base, float *y);
 /* q = analysis (y - row_0), not rounded; y over the padded stride, zero behind the classes. */

@@ -69,17 +69,22 @@ static void encode(struct ssld_encoder *encoder, const struct ssld_label *label,
     }
 }
 
-static bool levels_read(const struct ssld_model *model, struct ssld_window *window, const float *v, float mean, size_t count,
-                        float *row)
+MULTIVERSION static bool levels_read(const struct ssld_model *model, struct ssld_window *after, const float *v, float mean,
+                                     size_t count, float *row)
 {
+    struct ssld_window window = *after;
     const struct ssld_scale *scale = &model->scale;
-    for (size_t c = 0; c < count; c++) {
-        int32_t place = expected(v[c], mean);
-        int32_t level = scale->start[place] + ssld_unzigzag(ssld_get_number(window, &model->codes[stretch(place)]));
-        if (level < 0 || level >= scale->levels)
-            return false;
-        row[c] = scale->probability[level];
+    for (size_t c = 0; c < count;) {
+        ssld_window_fill(&window);
+        for (size_t end = count - c < model->group ? count : c + model->group; c < end; c++) {
+            int32_t place = expected(v[c], mean);
+            int32_t level = scale->start[place] + ssld_unzigzag(ssld_get_next(&window, model, stretch(place)));
+            if (level < 0 || level >= scale->levels)
+                return false;
+            row[c] = scale->probability[level];
+        }
     }
+    *after = window;
     return true;
 }
 
@@ -92,7 +97,7 @@ static bool decode(const struct ssld_coding *coding, const struct ssld_model *mo
     float v[SSLD_SHAPE_VECTOR], probabilities[SSLD_SHAPE_VECTOR];
     struct ssld_window window = ssld_window_open(source);
     float mean = -(float)ssld_get_number(&window, &model->codes[CODE_MEAN]) / MEAN_STEPS;
-    ssld_shape_get(&window, model, CODE_SHAPE, &shape);
+    window = ssld_shape_get(window, model, CODE_SHAPE, &shape);
     for (size_t c = 0; c < classes; c += SSLD_SHAPE_VECTOR) {
         size_t count = classes - c < SSLD_SHAPE_VECTOR ? classes - c : SSLD_SHAPE_VECTOR;
         ssld_shape_part(model, &shape, c, v);
@@ -116,13 +121,52 @@ static bool moments(const struct ssld_coding *coding, const struct ssld_model *m
     return true;
 }
 
-/* Chosen by measurement: see docs/format.md, "Bytes and fidelity". */
-static void fit(const struct ssld_coding *coding, float scale[3], float *step)
+/* Steps are s(l) = 0.01 + 0.018 |l|, at most 0.3, times f. What an error of variance s^2 / 12 in each logarithm takes from the cosine
+ * of gradients is half of
+ *
+ *   soft_ce    sum_c q_c^2 s(l_c)^2 / 12  /  sum_c (q_c - 1 / C)^2        of a student that knows nothing
+ *   sym_kl     mean_c s(l_c)^2 / 12  /  variance_c l_c                    so it is where every class counts as much
+ *
+ * f is as large as keeps the one at SOFT_CE_LOSS and the other at SYM_KL_LOSS, in the mean of the labels: so that what is lost of
+ * the gradients of trained students, some five times as much, stays below 1e-4. */
+#define FIRST_STEP 0.01f
+#define GROWTH 0.018f
+#define CAP 0.3f
+#define SOFT_CE_LOSS 1.6e-5
+#define SYM_KL_LOSS 3.4e-5
+#define MOST_FACTOR 2.5
+
+static void losses_of(const float *log_p, size_t classes, double *soft_ce, double *sym_kl)
 {
-    (void)coding;
-    scale[0] = 0.01f;
-    scale[1] = 1.018f;
-    scale[2] = 0.3f;
+    double weighted = 0, gradient = 0, squares = 0, sum = 0, sum_of_squares = 0, n = (double)classes;
+    for (size_t c = 0; c < classes; c++) {
+        float step = FIRST_STEP - GROWTH * log_p[c];
+        double l = (double)log_p[c], q = (double)ssld_exp(log_p[c]), s = (double)(step < CAP ? step : CAP);
+        weighted += q * q * s * s;
+        gradient += (q - 1 / n) * (q - 1 / n);
+        squares += s * s;
+        sum += l;
+        sum_of_squares += l * l;
+    }
+    double variance = sum_of_squares / n - sum / n * (sum / n);
+    *soft_ce = weighted / 24 / (gradient > 1e-12 ? gradient : 1e-12);
+    *sym_kl = squares / n / 24 / (variance > 1e-12 ? variance : 1e-12);
+}
+
+static void fit(const struct ssld_coding *coding, size_t count, size_t stride, const float *log_p, float scale[3], float *step)
+{
+    double soft_ce = 0, sym_kl = 0, factor = MOST_FACTOR;
+    for (size_t i = 0; i < count; i++) {
+        double losses[2];
+        losses_of(log_p + i * stride, (size_t)coding->classes, &losses[0], &losses[1]);
+        soft_ce += losses[0] / (double)count;
+        sym_kl += losses[1] / (double)count;
+    }
+    factor = fmin(factor, sqrt(fmin(SOFT_CE_LOSS / soft_ce, SYM_KL_LOSS / sym_kl)));
+    factor = rint(16 * fmax(factor, 1)) / 16;
+    scale[0] = FIRST_STEP * (float)factor;
+    scale[1] = 1 + GROWTH * (float)factor;
+    scale[2] = CAP * (float)factor;
     *step = 2;
 }
 

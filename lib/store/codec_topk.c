@@ -63,35 +63,62 @@ static void sift_down(const float *values, uint32_t *heap, size_t size, size_t a
     }
 }
 
-#define SCAN 64
+#define LANES 64
+#define FEW 32   /* K up to this are looked for among candidates */
+#define PIECE 16
 
-/* Whether any of SCAN values is above the bound. */
-MULTIVERSION static int any_above(const float *values, float bound)
+/* A bound that at least k <= LANES of the values reach: the k-th largest of what is largest in each of LANES lanes. */
+MULTIVERSION static float bound_of_top(const float *values, uint32_t classes, int32_t k)
 {
-    int above = 0;
-    for (int i = 0; i < SCAN; i++)
-        above |= values[i] > bound;
-    return above;
+    float lanes[LANES], bound = 0;
+    int32_t above[LANES] = { 0 };
+    memcpy(lanes, values, sizeof lanes);
+    for (uint32_t c = LANES; c + LANES <= classes; c += LANES)
+        for (int i = 0; i < LANES; i++)
+            lanes[i] = values[c + (uint32_t)i] > lanes[i] ? values[c + (uint32_t)i] : lanes[i];
+    for (int j = 0; j < LANES; j++)
+        for (int i = 0; i < LANES; i++)
+            above[i] += lanes[j] > lanes[i];
+    for (int i = 0; i < LANES; i++) {
+        float reached = above[i] < k ? lanes[i] : 0; /* logarithms of probabilities are not above 0 */
+        bound = reached < bound ? reached : bound;
+    }
+    return bound;
 }
 
-/* The k classes of highest rank; if `ordered`, from the highest on. */
+/* The classes whose values reach the bound, ascending. Returns how many. */
+MULTIVERSION static size_t gather_from(const float *values, uint32_t classes, float bound, uint32_t *gathered)
+{
+    size_t count = 0;
+    for (uint32_t c = 0; c < classes; c += PIECE) {
+        uint32_t end = classes - c < PIECE ? classes : c + PIECE;
+        int any = end < c + PIECE;
+        for (uint32_t i = 0; i < PIECE && end == c + PIECE; i++)
+            any |= values[c + i] >= bound;
+        for (uint32_t i = c; any && i < end; i++) {
+            gathered[count] = i;
+            count += values[i] >= bound;
+        }
+    }
+    return count;
+}
+
+/* The k classes of highest rank, into the first k of `heap`, which has room for all; if `ordered`, from the highest on. */
 static void select_top(const float *values, uint32_t classes, uint32_t *heap, size_t k, bool ordered)
 {
-    for (uint32_t c = 0; c < k; c++)
-        heap[c] = c;
+    size_t count = classes;
+    if (k <= FEW && classes >= 2 * LANES)
+        count = gather_from(values, classes, bound_of_top(values, classes, (int32_t)k), heap);
+    else
+        for (uint32_t c = 0; c < classes; c++)
+            heap[c] = c;
     for (size_t at = k / 2; at-- > 0;)
         sift_down(values, heap, k, at);
-    for (uint32_t c = (uint32_t)k; c < classes;) {
-        if (classes - c >= SCAN && !any_above(values + c, values[heap[0]])) {
-            c += SCAN;
-            continue;
+    for (size_t i = k; i < count; i++)
+        if (values[heap[i]] > values[heap[0]]) { /* of equal values the lower number is in already */
+            heap[0] = heap[i];
+            sift_down(values, heap, k, 0);
         }
-        for (uint32_t end = classes - c < SCAN ? classes : c + SCAN; c < end; c++)
-            if (values[c] > values[heap[0]]) { /* of equal values the lower number is in already */
-                heap[0] = c;
-                sift_down(values, heap, k, 0);
-            }
-    }
     for (size_t last = k; ordered && last-- > 1;) { /* heap[0] is the lowest in rank of those left */
         uint32_t swap = heap[0];
         heap[0] = heap[last];
@@ -100,10 +127,10 @@ static void select_top(const float *values, uint32_t classes, uint32_t *heap, si
     }
 }
 
-/* The code of the next gap: places 0 to 3 have one, 4 to 15, 16 to 63 ... */
+/* The code of the next gap: place 0 has one, 1 and 2 ... , by half the bits of the place. */
 static unsigned gap_code(uint32_t next)
 {
-    unsigned bits = next ? 32 - (unsigned)__builtin_clz(next) : 0, code = (bits + 1) / 2;
+    unsigned bits = 31 - (unsigned)__builtin_clz(2 * next + 1), code = (bits + 1) / 2;
     return CODE_GAP + (code < GAP_CODES ? code : GAP_CODES - 1);
 }
 
@@ -245,8 +272,10 @@ static double divergence(struct ssld_encoder *encoder, const struct ssld_label *
         double weight = (double)(classes - record->count);
         for (size_t c = 0; c < classes && model->rank < 0; c++)
             row[c] = 1;
-        if (model->rank >= 0)
-            weight = (double)ssld_shape_weights(model, &record->shape, record->classes, record->count, row);
+        if (model->rank >= 0) {
+            float all = ssld_shape_weights(model, &record->shape, row);
+            weight = (double)ssld_shape_leave_out(model, record->classes, record->count, row, all);
+        }
         double factor = (double)scale->probability[record->tail] / weight;
         for (size_t c = 0; c < classes; c++)
             row[c] = (float)((double)row[c] * factor);
@@ -305,43 +334,86 @@ struct parsed {
     float             values[SSLD_FORMAT_TOP_K + 1];
 };
 
-static bool classes_read(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_window *window,
-                         struct parsed *record)
+static bool has_tail(const struct ssld_model *model, const struct parsed *record)
 {
-    uint32_t all = (uint32_t)coding->classes;
-    uint32_t count = coding->kl_bound > 0 ? ssld_get_number(window, &model->codes[CODE_COUNT]) + 1
-                                          : (uint32_t)coding->top_k + ssld_get_bit(window);
+    return record->count < (uint32_t)model->classes;
+}
+
+ALWAYS_INLINE bool classes_read(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_window *window,
+                                struct parsed *record)
+{
+    uint32_t all = (uint32_t)coding->classes, count;
+    ssld_window_fill(window);
+    if (coding->kl_bound > 0) {
+        count = ssld_get_next(window, model, CODE_COUNT) + 1;
+    } else {
+        count = (uint32_t)coding->top_k + (window->bits & 1);
+        ssld_window_pass(window, 1);
+    }
     if (count > (uint32_t)coding->top_k + 1 || count > all)
         return false;
-    for (uint32_t k = 0, next = 0; k < count; k++, next++) {
-        next += ssld_get_number(window, &model->codes[gap_code(next)]);
-        if (next >= all)
-            return false;
-        record->classes[k] = model->order[next];
+    for (uint32_t k = 0, next = 0; k < count;) {
+        ssld_window_fill(window);
+        for (uint32_t end = count - k < model->group ? count : k + model->group; k < end; k++, next++) {
+            next += ssld_get_next(window, model, gap_code(next));
+            if (next >= all)
+                return false;
+            record->classes[k] = model->order[next];
+        }
     }
     record->count = count;
     return true;
 }
 
-static bool values_read(const struct ssld_model *model, struct ssld_window *window, struct parsed *record)
+ALWAYS_INLINE bool values_read(const struct ssld_model *model, struct ssld_window *window, struct parsed *record)
 {
     const struct ssld_scale *scale = &model->scale;
-    uint32_t base = ssld_get_number(window, &model->codes[CODE_BASE]);
+    const uint32_t group = model->codes[CODE_VALUE].group;
+    ssld_window_fill(window);
+    uint32_t base = ssld_get_next(window, model, CODE_BASE);
     if (base >= (uint32_t)scale->levels)
         return false;
-    record->sum = 0;
-    for (uint32_t k = 0; k < record->count; k++) {
-        uint32_t above = ssld_get_number(window, &model->codes[CODE_VALUE]);
-        if (above > base)
-            return false;
-        record->values[k] = scale->probability[base - above];
-        record->sum += record->values[k];
+    float sum = 0;
+    for (uint32_t k = 0; k < record->count;) {
+        ssld_window_fill(window);
+        for (uint32_t end = record->count - k < group ? record->count : k + group; k < end; k++) {
+            uint32_t above = ssld_get_next(window, model, CODE_VALUE);
+            if (above > base)
+                return false;
+            record->values[k] = scale->probability[base - above];
+            sum += record->values[k];
+        }
     }
+    record->sum = sum;
     return true;
 }
 
-static bool record_read(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source,
-                        struct parsed *record)
+/* The tail, mean and deviation. */
+ALWAYS_INLINE bool summary_read(const struct ssld_model *model, struct ssld_window *window, struct parsed *record)
+{
+    bool roomy = model->group >= 3;
+    uint32_t level = 0;
+    record->tail = 0;
+    ssld_window_fill(window);
+    if (has_tail(model, record)) {
+        level = ssld_get_next(window, model, CODE_TAIL);
+        if (level >= (uint32_t)model->scale.levels)
+            return false;
+        record->tail = model->scale.probability[level];
+    }
+    record->ends[2] = window->at;
+    if (!roomy)
+        ssld_window_fill(window);
+    record->mean = -(float)ssld_get_next(window, model, CODE_MEAN) / MEAN_STEPS;
+    if (!roomy)
+        ssld_window_fill(window);
+    record->deviation = (float)ssld_get_next(window, model, CODE_DEVIATION) / DEVIATION_STEPS;
+    record->ends[3] = window->at;
+    return true;
+}
+
+MULTIVERSION static bool record_read(const struct ssld_coding *coding, const struct ssld_model *model,
+                                     struct ssld_source *source, struct parsed *record)
 {
     struct ssld_window window = ssld_window_open(source);
     if (!classes_read(coding, model, &window, record))
@@ -350,41 +422,53 @@ static bool record_read(const struct ssld_coding *coding, const struct ssld_mode
     if (!values_read(model, &window, record))
         return false;
     record->ends[1] = window.at;
-    bool has_tail = record->count < (uint32_t)coding->classes;
-    record->tail = 0;
-    if (has_tail) {
-        uint32_t level = ssld_get_number(&window, &model->codes[CODE_TAIL]);
-        if (level >= (uint32_t)model->scale.levels)
-            return false;
-        record->tail = model->scale.probability[level];
-    }
-    record->ends[2] = window.at;
-    record->mean = -(float)ssld_get_number(&window, &model->codes[CODE_MEAN]) / MEAN_STEPS;
-    record->deviation = (float)ssld_get_number(&window, &model->codes[CODE_DEVIATION]) / DEVIATION_STEPS;
-    record->ends[3] = window.at;
-    if (has_tail && model->rank >= 0)
-        ssld_shape_get(&window, model, CODE_SHAPE, &record->shape);
+    if (!summary_read(model, &window, record))
+        return false;
+    if (has_tail(model, record) && model->rank >= 0)
+        window = ssld_shape_get(window, model, CODE_SHAPE, &record->shape);
     source->at = window.at;
     return source->at <= source->end;
 }
 
-/* The row of a record: the tail's shape first, then the explicit classes over it. */
-static void spread(const struct ssld_model *model, const struct parsed *record, float *row)
+/* The row of a record, in which the tail's weights are already, if the model has a shape; `sum` is theirs. */
+static void finish_row(const struct ssld_model *model, const struct parsed *record, float sum, float *row)
 {
     size_t classes = (size_t)model->classes;
     float scale = 1 / (record->sum + record->tail);
-    if (record->count < classes) {
-        if (model->rank >= 0) {
-            float weight = ssld_shape_weights(model, &record->shape, record->classes, record->count, row);
-            ssld_row_scale(row, classes, record->tail * scale / weight);
-        } else {
-            float share = record->tail * scale / (float)(classes - record->count);
-            for (size_t c = 0; c < classes; c++)
-                row[c] = share;
-        }
+    if (has_tail(model, record) && model->rank >= 0) {
+        float weight = ssld_shape_leave_out(model, record->classes, record->count, row, sum);
+        ssld_row_scale(row, classes, record->tail * scale / weight);
+    } else if (has_tail(model, record)) {
+        float share = record->tail * scale / (float)(classes - record->count);
+        for (size_t c = 0; c < classes; c++)
+            row[c] = share;
     }
     for (uint32_t k = 0; k < record->count; k++)
         row[record->classes[k]] = record->values[k] * scale;
+}
+
+static bool parse(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, void *parsed)
+{
+    return record_read(coding, model, source, parsed);
+}
+
+static void spread(const struct ssld_model *model, int32_t count, const void *parsed, float *const rows[])
+{
+    const struct parsed *records = parsed;
+    const struct ssld_shape *shapes[SSLD_SPREAD];
+    float sums[SSLD_SPREAD] = { 0 };
+    bool together = count == SSLD_SPREAD && model->rank >= 0;
+    for (int32_t i = 0; i < count; i++) {
+        shapes[i] = &records[i].shape;
+        together &= has_tail(model, &records[i]);
+    }
+    if (together)
+        ssld_shape_weights_together(model, shapes, rows, sums);
+    for (int32_t i = 0; i < count; i++) {
+        if (!together && model->rank >= 0 && has_tail(model, &records[i]))
+            sums[i] = ssld_shape_weights(model, shapes[i], rows[i]);
+        finish_row(model, &records[i], sums[i], rows[i]);
+    }
 }
 
 static bool decode(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, float *row,
@@ -395,7 +479,7 @@ static bool decode(const struct ssld_coding *coding, const struct ssld_model *mo
     if (!record_read(coding, model, source, &record))
         return false;
     if (row)
-        spread(model, &record, row);
+        spread(model, 1, &record, &row);
     if (sizes) {
         sizes->classes += record.ends[0] - begin;
         sizes->values += record.ends[1] - record.ends[0];
@@ -418,8 +502,11 @@ static bool moments(const struct ssld_coding *coding, const struct ssld_model *m
 }
 
 /* Chosen by measurement: see docs/format.md, "Bytes and fidelity". */
-static void fit(const struct ssld_coding *coding, float scale[3], float *step)
+static void fit(const struct ssld_coding *coding, size_t count, size_t stride, const float *log_p, float scale[3], float *step)
 {
+    (void)count;
+    (void)stride;
+    (void)log_p;
     float finer = 8.0f / (float)(coding->rank > 0 ? coding->rank : 1);
     scale[0] = 0.03f;
     scale[1] = 1.04f;
@@ -433,6 +520,9 @@ const struct ssld_codec ssld_codec_topk = {
     .most_bits = most_bits,
     .encode = encode,
     .decode = decode,
+    .parsed_bytes = sizeof(struct parsed),
+    .parse = parse,
+    .spread = spread,
     .moments = moments,
     .fit = fit,
 };

@@ -7,7 +7,7 @@
 #include "store/model.h"
 #include "store/vector.h"
 
-#define LARGEST_LANES 16
+#define LARGEST_LANES 64
 
 MULTIVERSION static int row_is_finite(const float *values, int32_t classes)
 {

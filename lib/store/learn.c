@@ -189,6 +189,7 @@ ssld_status ssld_learn(ssld_context *context, const struct ssld_codec *codec, st
     const struct ssld_coding *coding = &encoder->coding;
     int32_t rank = coding->shaped ? coding->rank : -1, codes = codec->codes + (rank > 0 ? SSLD_SHAPE_CODES : 0);
     size_t rows = (size_t)(rank + 1), size = 0;
+    size_t stride = ((size_t)coding->classes + SSLD_SHAPE_VECTOR - 1) / SSLD_SHAPE_VECTOR * SSLD_SHAPE_VECTOR;
     float scale[3], step;
     struct ssld_model *draft = NULL;
     uint8_t *bytes = NULL;
@@ -198,7 +199,8 @@ ssld_status ssld_learn(ssld_context *context, const struct ssld_codec *codec, st
     uint32_t(*counts)[SSLD_TOKENS] = ssld_alloc_zero(context, (size_t)codes, sizeof *counts);
     ssld_status status = values && lengths && counts ? SSLD_OK
                                                      : ssld_fail_memory(context, "fitting a model", sizeof *counts);
-    codec->fit(coding, scale, &step);
+    if (!status)
+        codec->fit(coding, count, stride, log_p, scale, &step);
     if (!status && rows)
         status = learn_rows(context, coding, step, count, log_p, values, exponents);
     if (status)

@@ -161,8 +161,9 @@ ssld_status ssld_model_read(ssld_context *context, const uint8_t *bytes, size_t 
     made->order = ssld_alloc(context, (size_t)made->classes * sizeof *made->order);
     made->places = ssld_alloc(context, (size_t)made->classes * sizeof *made->places);
     made->codes = ssld_alloc_zero(context, (size_t)made->code_count, sizeof *made->codes);
+    made->quick = ssld_alloc(context, (size_t)made->code_count * sizeof *made->quick);
     made->bytes = ssld_alloc(context, size);
-    if (!made->rows || !made->codes || !made->bytes || !made->order || !made->places) {
+    if (!made->rows || !made->codes || !made->quick || !made->bytes || !made->order || !made->places) {
         status = ssld_fail_memory(context, "a store's model", rows * made->stride * sizeof *made->rows);
         goto fail;
     }
@@ -172,7 +173,12 @@ ssld_status ssld_model_read(ssld_context *context, const uint8_t *bytes, size_t 
         uint8_t lengths[SSLD_TOKENS];
         ssld_prefix_read(codes + (size_t)i * SSLD_PREFIX_BYTES, lengths);
         sound = ssld_prefix_make(lengths, &made->codes[i]);
+        if (sound)
+            ssld_prefix_make_quick(&made->codes[i], made->quick[i]);
+        made->group = !i || made->codes[i].group < made->group ? made->codes[i].group : made->group;
     }
+    for (int32_t j = 0; j < made->rank; j++)
+        made->number_codes[j] = (uint8_t)(SSLD_SHAPE_CODES * j / made->rank);
     if (!sound) {
         status = ssld_fail(context, SSLD_FORMAT, "a model whose rows or codes break the rules of the format");
         goto fail;
@@ -205,6 +211,7 @@ void ssld_model_free(ssld_context *context, struct ssld_model *model)
     ssld_free(context, model->order);
     ssld_free(context, model->places);
     ssld_free(context, model->codes);
+    ssld_free(context, model->quick);
     ssld_free(context, model->bytes);
     ssld_free(context, model);
 }

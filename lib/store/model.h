@@ -41,12 +41,15 @@ struct ssld_model {
     int32_t  classes;
     int32_t  rank;    /* numbers a record; -1: no shape, not even row 0 */
     int32_t  code_count;
+    uint32_t group;   /* the least of its codes: numbers that a window holds whichever they are coded with */
+    uint8_t  number_codes[SSLD_MOST_RANK]; /* of the SSLD_SHAPE_CODES, that of each number of the shape */
     size_t   stride;  /* of rows: classes, rounded up to whole vectors */
     float   *rows;    /* (1 + rank, stride) */
     uint32_t *order;  /* (classes): classes by falling row 0, of equal ones the lower numbers first; by number without rows */
     uint32_t *places; /* (classes): the place of each class in that order */
     float   *analysis; /* (rank, stride), made for a writer only: q = analysis (v - row_0), rounded */
     struct ssld_prefix *codes;
+    uint16_t (*quick)[SSLD_PREFIX_QUICK]; /* of each code */
     struct ssld_scale   scale;
     uint8_t *bytes;   /* as stored */
     size_t   size;

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "store/bits.h"
+
 /* Huffman's algorithm by looking for the two least of at most 128 weights each time; ties go to the lower number, so that
  * every machine makes the same code. Returns the longest code's length. */
 static unsigned huffman(const uint64_t *weights, uint8_t *lengths)
@@ -64,16 +66,30 @@ static uint16_t reversed(unsigned code, unsigned length)
     return (uint16_t)result;
 }
 
+static unsigned extra_bits(unsigned token)
+{
+    return token < 16 || token >= SSLD_TOKEN_NUMBERS ? 0 : (token - 16) / 4 + 2;
+}
+
+static unsigned entry_of(unsigned token, unsigned length)
+{
+    if (token >= SSLD_TOKEN_NUMBERS)
+        return length | SSLD_ENTRY_SPECIAL | (token == SSLD_TOKEN_ESCAPE ? SSLD_ENTRY_ESCAPE : 0);
+    return SSLD_ENTRY(length, extra_bits(token), token < 16 ? token : 4 + (token - 16) % 4);
+}
+
 bool ssld_prefix_make(const uint8_t lengths[SSLD_TOKENS], struct ssld_prefix *code)
 {
-    unsigned next = 0, space = 0;
-    for (int i = 0; i < SSLD_TOKENS; i++) {
+    unsigned next = 0, space = 0, most = 1;
+    for (unsigned i = 0; i < SSLD_TOKENS; i++) {
         if (lengths[i] > SSLD_PREFIX_LENGTH)
             return false;
         space += lengths[i] ? SSLD_PREFIX_TABLE >> lengths[i] : 0;
+        most = lengths[i] && lengths[i] + extra_bits(i) > most ? lengths[i] + extra_bits(i) : most;
     }
     if (space != SSLD_PREFIX_TABLE || !lengths[SSLD_TOKEN_ESCAPE])
         return false;
+    code->group = SSLD_WINDOW_BITS / most;
     memcpy(code->lengths, lengths, SSLD_TOKENS);
     memset(code->codes, 0, sizeof code->codes);
     /* Canonical: shorter codes first, of equal lengths the lower token first. */
@@ -84,9 +100,36 @@ bool ssld_prefix_make(const uint8_t lengths[SSLD_TOKENS], struct ssld_prefix *co
             uint16_t bits = reversed(next++, length);
             code->codes[token] = bits;
             for (unsigned rest = 0; rest < SSLD_PREFIX_TABLE >> length; rest++)
-                code->table[bits | rest << length] = (uint16_t)(token | length << 8);
+                code->table[bits | rest << length] = (uint16_t)entry_of(token, length);
         }
     return true;
+}
+
+void ssld_prefix_make_quick(const struct ssld_prefix *code, uint16_t quick[SSLD_PREFIX_QUICK])
+{
+    for (unsigned i = 0; i < SSLD_PREFIX_QUICK; i++)
+        quick[i] = SSLD_PREFIX_QUICK >> (code->table[i] & 15) ? code->table[i] : SSLD_ENTRY_LONG;
+}
+
+struct ssld_special ssld_get_special(struct ssld_window window, const struct ssld_prefix *code)
+{
+    unsigned entry = code->table[window.bits & (SSLD_PREFIX_TABLE - 1)];
+    uint32_t number = 0;
+    if (entry < SSLD_ENTRY_SPECIAL) {
+        number = ssld_window_number(&window, entry);
+        return (struct ssld_special){ window, number };
+    }
+    ssld_window_fill(&window);
+    ssld_window_pass(&window, entry & 15);
+    uint32_t token = window.bits & (SSLD_TOKENS - 1);
+    if (entry & SSLD_ENTRY_ESCAPE && token < SSLD_TOKEN_NUMBERS) {
+        ssld_window_pass(&window, 7);
+        number = ssld_window_number(&window, entry_of(token, 0));
+    } else { /* none of ours: a place that no record may reach */
+        window.at = window.source->end + 1;
+    }
+    ssld_window_fill(&window);
+    return (struct ssld_special){ window, number };
 }
 
 void ssld_prefix_write(const uint8_t lengths[SSLD_TOKENS], uint8_t bytes[SSLD_PREFIX_BYTES])

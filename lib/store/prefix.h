@@ -14,19 +14,33 @@
 #define SSLD_TOKEN_ESCAPE 127
 #define SSLD_PREFIX_LENGTH 10
 #define SSLD_PREFIX_TABLE (1u << SSLD_PREFIX_LENGTH)
+#define SSLD_PREFIX_QUICK 256u
 #define SSLD_PREFIX_BYTES (SSLD_TOKENS / 2)
 
 struct ssld_prefix {
     uint8_t  lengths[SSLD_TOKENS]; /* 0: no code of its own */
     uint16_t codes[SSLD_TOKENS];   /* first bit lowest */
-    uint16_t table[SSLD_PREFIX_TABLE]; /* of the next 10 bits: token | length << 8 */
+    uint16_t table[SSLD_PREFIX_TABLE]; /* by the next 10 bits: see SSLD_ENTRY */
+    uint32_t group;                /* numbers, but for escaped ones, that SSLD_WINDOW_BITS hold whatever they are */
 };
+
+/* What a table holds of a token: bits of its code, bits behind it, and what is before those in the number it begins; or that it
+ * begins none, as the escape; or, in a quick table, that the code is longer. */
+#define SSLD_ENTRY(length, extra, high) ((length) | (extra) << 4 | (high) << 9)
+#define SSLD_ENTRY_SPECIAL (1u << 13) /* of these and above */
+#define SSLD_ENTRY_ESCAPE (1u << 14)
+#define SSLD_ENTRY_LONG (1u << 15)
+
+#define SSLD_WINDOW_BITS 57 /* of a stream that are at hand after one load: 64, less up to 7 of the byte it begins in */
 
 /* The lengths of the best code for these counts; the escape counts 1 at least. */
 void ssld_prefix_fit(const uint32_t counts[SSLD_TOKENS], uint8_t lengths[SSLD_TOKENS]);
 
 /* Codes and table of lengths. False unless they are those of a complete code with an escape. */
 bool ssld_prefix_make(const uint8_t lengths[SSLD_TOKENS], struct ssld_prefix *code);
+
+/* A table by the next 8 bits only. What is looked into for most numbers should stay in the first cache, beside a model's rows. */
+void ssld_prefix_make_quick(const struct ssld_prefix *code, uint16_t quick[SSLD_PREFIX_QUICK]);
 
 void ssld_prefix_write(const uint8_t lengths[SSLD_TOKENS], uint8_t bytes[SSLD_PREFIX_BYTES]);
 void ssld_prefix_read(const uint8_t bytes[SSLD_PREFIX_BYTES], uint8_t lengths[SSLD_TOKENS]);

@@ -18,6 +18,12 @@ struct scratch {
     struct ssld_reading reading;
     uint64_t            block_bytes;
     struct request     *requests; /* as many as the labels' capacity */
+    /* Records that are parsed, and become rows together. */
+    const struct ssld_codec *codec;
+    const struct ssld_model *model;
+    uint8_t                 *parsed;
+    int32_t                  parsed_count;
+    float                   *rows[SSLD_SPREAD];
 };
 
 /* What a batch is answered with. */
@@ -38,6 +44,7 @@ static void scratch_free(ssld_context *context, void *memory)
     struct scratch *scratch = memory;
     ssld_reading_free(context, &scratch->reading);
     ssld_free(context, scratch->requests);
+    ssld_free(context, scratch->parsed);
     ssld_free(context, scratch);
 }
 
@@ -55,7 +62,8 @@ static ssld_status scratch_of(const ssld_store *store, ssld_labels *labels, stru
     ssld_status status = ssld_reading_make(labels->context, store, &made->reading);
     made->block_bytes = store->block_bytes;
     made->requests = ssld_alloc_zero(labels->context, (size_t)labels->capacity, sizeof *made->requests);
-    if (status || !made->requests) {
+    made->parsed = ssld_alloc(labels->context, SSLD_SPREAD * ssld_codec_most_parsed());
+    if (status || !made->requests || !made->parsed) {
         scratch_free(labels->context, made);
         return ssld_fail_memory(store->context, "reading a store", store->block_bytes);
     }
@@ -156,18 +164,57 @@ static void leave_out(const struct answer *answer, int32_t row, int32_t outcome)
     set_outcome(answer, row, outcome);
 }
 
+static bool find_record(struct ssld_reading *reading, const ssld_store *store, const struct ssld_place *place, uint32_t view,
+                        uint64_t sample, struct ssld_source *source, const char **text)
+{
+    if (!ssld_reading_open(reading, store, place->part, place->block, text))
+        return false;
+    *text = "has other contents than its index says";
+    if (!ssld_reading_record(reading, view, sample, source))
+        return false;
+    *text = "has a record that no writer writes";
+    return true;
+}
+
 static bool read_row(struct ssld_reading *reading, const ssld_store *store, const struct ssld_place *place, uint32_t view,
                      uint64_t sample, float *row, const char **text)
 {
     struct ssld_source source;
-    if (!ssld_reading_open(reading, store, place->part, place->block, text))
+    if (!find_record(reading, store, place, view, sample, &source, text) ||
+        !reading->codec->decode(reading->coding, reading->model, &source, row, NULL))
         return false;
-    *text = "has other contents than its index says";
-    if (!ssld_reading_record(reading, view, sample, &source))
+    ssld_payload_passed(&reading->unpacker, &source);
+    return true;
+}
+
+static void spread_parsed(struct scratch *scratch)
+{
+    if (scratch->parsed_count)
+        scratch->codec->spread(scratch->model, scratch->parsed_count, scratch->parsed, scratch->rows);
+    scratch->parsed_count = 0;
+}
+
+/* As read_row(), but the row may be there only after spread_parsed(). */
+static bool begin_row(struct scratch *scratch, const ssld_store *store, const struct ssld_place *place, uint32_t view,
+                      uint64_t sample, float *row, const char **text)
+{
+    struct ssld_reading *reading = &scratch->reading;
+    struct ssld_source source;
+    if (!find_record(reading, store, place, view, sample, &source, text))
         return false;
-    *text = "has a record that no writer writes";
-    if (!reading->codec->decode(reading->coding, reading->model, &source, row, NULL))
+    const struct ssld_codec *codec = reading->codec;
+    if (codec->parse) {
+        if (scratch->parsed_count == SSLD_SPREAD || scratch->codec != codec || scratch->model != reading->model)
+            spread_parsed(scratch);
+        scratch->codec = codec;
+        scratch->model = reading->model;
+        uint8_t *parsed = scratch->parsed + (size_t)scratch->parsed_count * codec->parsed_bytes;
+        if (!codec->parse(reading->coding, reading->model, &source, parsed))
+            return false;
+        scratch->rows[scratch->parsed_count++] = row;
+    } else if (!codec->decode(reading->coding, reading->model, &source, row, NULL)) {
         return false;
+    }
     ssld_payload_passed(&reading->unpacker, &source);
     return true;
 }
@@ -263,12 +310,13 @@ static ssld_status read_requests(struct scratch *scratch, struct answer *answer,
                 __builtin_prefetch(bytes + 128);
             }
         }
-        if (read_row(&scratch->reading, answer->store, &request->place, request->view, answer->samples[request->row],
-                     row_of(answer, request->row), &text))
+        if (begin_row(scratch, answer->store, &request->place, request->view, answer->samples[request->row],
+                      row_of(answer, request->row), &text))
             set_outcome(answer, request->row, SSLD_ROW_STORED);
         else
             status = answer_damaged(&scratch->reading, answer, request, text);
     }
+    spread_parsed(scratch);
     return status;
 }
 

@@ -1,88 +1,38 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* shape.c - the shape of a label: what the rows of a model and a record's few numbers say of every class. */
+/* shape.c - the shape of a label: its numbers in a record, the weights of a tail, fitting it to a label; and rows. */
 #include <float.h>
 
 #include "store/codec.h"
 #include "store/vector.h"
 
-static unsigned code_of(const struct ssld_model *model, unsigned first, int32_t number)
-{
-    return first + (unsigned)(SSLD_SHAPE_CODES * number / model->rank);
-}
-
 void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsigned first_code, const struct ssld_shape *shape)
 {
     for (int32_t j = 0; j < model->rank; j++)
-        ssld_put_number(sink, code_of(model, first_code, j), ssld_zigzag((int32_t)shape->numbers[j]));
+        ssld_put_number(sink, first_code + model->number_codes[j], ssld_zigzag((int32_t)shape->numbers[j]));
 }
 
-void ssld_shape_get(struct ssld_window *window, const struct ssld_model *model, unsigned first_code,
-                    struct ssld_shape *shape)
+MULTIVERSION struct ssld_window ssld_shape_get(struct ssld_window window, const struct ssld_model *model, unsigned first_code,
+                                               struct ssld_shape *shape)
 {
-    for (int32_t j = 0; j < model->rank; j++) {
-        int32_t number = ssld_unzigzag(ssld_get_number(window, &model->codes[code_of(model, first_code, j)]));
-        shape->numbers[j] = (float)(number < -127 ? -127 : number > 127 ? 127 : number);
+    for (int32_t j = 0; j < model->rank;) {
+        ssld_window_fill(&window);
+        for (int32_t end = model->rank - j < (int32_t)model->group ? model->rank : j + (int32_t)model->group; j < end; j++) {
+            int32_t number = ssld_unzigzag(ssld_get_next(&window, model, first_code + model->number_codes[j]));
+            shape->numbers[j] = (float)(number < -127 ? -127 : number > 127 ? 127 : number);
+        }
     }
+    return window;
 }
 
-ALWAYS_INLINE void part_values(const struct ssld_model *model, const struct ssld_shape *shape, size_t c, float *v)
+float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum)
 {
-    const float *row = model->rows + c;
-    memcpy(v, row, SSLD_SHAPE_VECTOR * sizeof *v);
-    for (int32_t j = 0; j < model->rank; j++) {
-        row += model->stride;
-        float number = shape->numbers[j];
-        for (int i = 0; i < SSLD_SHAPE_VECTOR; i++)
-            v[i] += number * row[i];
-    }
-}
-
-MULTIVERSION void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *shape, size_t c,
-                                  float v[SSLD_SHAPE_VECTOR])
-{
-    if (model->rank >= 0)
-        part_values(model, shape, c, v);
-    else
-        memset(v, 0, SSLD_SHAPE_VECTOR * sizeof *v);
-}
-
-MULTIVERSION void ssld_shape_values(const struct ssld_model *model, const struct ssld_shape *shape, float *v)
-{
-    for (size_t c = 0; c < model->stride; c += SSLD_SHAPE_VECTOR)
-        part_values(model, shape, c, v + c);
-}
-
-#define LEAST_ROOT 0.03f /* of a weight: 8e-7 */
-
-ALWAYS_INLINE void part_weights(const struct ssld_model *model, const struct ssld_shape *shape, size_t c, float *w)
-{
-    float v[SSLD_SHAPE_VECTOR];
-    part_values(model, shape, c, v);
-    for (int i = 0; i < SSLD_SHAPE_VECTOR; i++) {
-        float root = v[i] > LEAST_ROOT ? v[i] : LEAST_ROOT;
-        w[i] = root * root * (root * root);
-    }
-}
-
-MULTIVERSION static void shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row)
-{
-    size_t classes = (size_t)model->classes, c = 0;
-    for (; c + SSLD_SHAPE_VECTOR <= classes; c += SSLD_SHAPE_VECTOR)
-        part_weights(model, shape, c, row + c);
-    if (c < classes) {
-        float w[SSLD_SHAPE_VECTOR];
-        part_weights(model, shape, c, w);
-        memcpy(row + c, w, (classes - c) * sizeof *w);
-    }
-}
-
-float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, const uint32_t *explicit,
-                         uint32_t count, float *row)
-{
-    shape_weights(model, shape, row);
-    for (uint32_t k = 0; k < count; k++)
+    float left = sum;
+    for (uint32_t k = 0; k < count; k++) {
+        left -= row[explicit[k]];
         row[explicit[k]] = 0;
-    return ssld_row_sum(row, (size_t)model->classes);
+    }
+    /* Where little is left of much, the difference has little of a float's precision left. */
+    return left > 0.25f * sum ? left : ssld_row_sum(row, (size_t)model->classes);
 }
 
 /* y_c = (p_c / p_base)^(1/4), at most 1; 0 behind the classes. */

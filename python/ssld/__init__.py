@@ -39,21 +39,22 @@ from .errors import (BackendError, BusyError, CancelledError, CorruptError, Erro
                      InternalError, InvalidArgumentError, MismatchError, NoSpaceError, NotFiniteError, NotFoundError,
                      OutOfMemoryError, UnsupportedError)
 from .labels import Labels
-from .loader import Loader
+from .loader import BadImage, Loader, LoaderStatistics
 from .model import Layer, Model, ModelInfo, zoo
 from .profile import ProfileEntry
 from .store import Missing, Store, StoreInfo, StoreSizes, StoreStatistics, StoreWriter
 from .student import Parameter, Step, Student
 from .teacher import Evaluation, Teacher, Verdict
-from .views import ViewSpec, philox4x32
+from .views import ViewSpec, philox4x32, verify_image
 
 # ssld.ORDER_SHUFFLED is C's SSLD_ORDER_SHUFFLED, and so on.
 globals().update(_interface.CONSTANTS)
 
 __all__ = [
-    "BackendError", "Batch", "BusyError", "CancelledError", "Context", "CorruptError", "Dataset", "Error", "Evaluation",
-    "FormatError", "InputOutputError", "InternalError", "InvalidArgumentError", "Labels", "Layer", "Loader", "MismatchError",
+    "BackendError", "BadImage", "Batch", "BusyError", "CancelledError", "Context", "CorruptError", "Dataset", "Error", "Evaluation",
+    "FormatError", "InputOutputError", "InternalError", "InvalidArgumentError", "Labels", "Layer", "Loader",
+    "LoaderStatistics", "MismatchError",
     "Missing", "Model", "ModelInfo", "NoSpaceError", "NotFiniteError", "NotFoundError", "OutOfMemoryError", "Parameter",
     "ProfileEntry", "Step", "Store", "StoreInfo", "StoreSizes", "StoreStatistics", "StoreWriter", "Student", "Teacher", "UnsupportedError", "Verdict", "ViewSpec",
-    "__version__", "build_info", "isa", "philox4x32", "status_name", "version", "zoo",
+    "__version__", "build_info", "isa", "philox4x32", "status_name", "verify_image", "version", "zoo",
 ] + sorted(_interface.CONSTANTS)

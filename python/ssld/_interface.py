@@ -4,7 +4,7 @@
 tests/python/test_interface.py reads the headers and holds every row here to them: layouts, signatures, values.
 """
 
-from ctypes import (CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8,
+from ctypes import (CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_uint8,
                     c_uint32, c_uint64, c_void_p)
 
 # -- Constants, without their SSLD_ --------------------------------------------------------------------------------
@@ -21,8 +21,12 @@ CONSTANTS = {
     "VERDICT_GOOD": 0, "VERDICT_DOUBTFUL": 1, "VERDICT_BAD": 2,
     "FINDING_NOT_FINITE": 1, "FINDING_UNIFORM": 2, "FINDING_CONSTANT": 4, "FINDING_CERTAIN": 8, "FINDING_TOP1": 16,
     "FINDING_PIXELS": 32, "FINDING_PLAIN_PIXELS": 64,
-    "ORDER_DATASET": 0, "ORDER_SHUFFLED": 1,
+    "ORDER_DATASET": 0, "ORDER_SHUFFLED": 1, "MIX_NONE": 0, "MIX_BLEND": 1, "MIX_BOX": 2,
     "LAST_KEEP": 0, "LAST_DROP": 1,
+    "MANIFEST_KEEP": 0, "MANIFEST_CHECK": 1, "MANIFEST_NONE": 2,
+    "BAD_STOP": 0, "BAD_SKIP": 1,
+    "CACHE_AUTO": 0, "CACHE_FILES": 1, "CACHE_PIXELS": 2,
+    "PRIORITY_LOW": 0, "PRIORITY_NORMAL": 1,
     "LABELS_EMPTY": 0, "LABELS_LOGITS": 1, "LABELS_PROBABILITIES": 2,
     "CODEC_AUTO": 0, "CODEC_DENSE_F32": 1, "CODEC_DENSE_F16": 2, "CODEC_DENSE_LOG8": 3, "CODEC_TOPK": 4,
     "TAIL_AUTO": 0, "TAIL_UNIFORM": 1, "TAIL_LEARNED": 2,
@@ -50,7 +54,7 @@ class Allocator(Structure):
 
 class ContextOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("threads", c_int32), ("log_level", c_int32), ("log", LogFunction),
-                ("log_user", c_void_p), ("allocator", Allocator)]
+                ("log_user", c_void_p), ("allocator", Allocator), ("image_pixels_limit", c_int64), ("image_bytes_limit", c_int64)]
 
 
 class ModelOptions(Structure):
@@ -103,13 +107,48 @@ class Evaluation(Structure):
 
 class DatasetOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("root", c_char_p), ("limit", c_uint64), ("classes", c_int32),
-                ("padding", c_int32)]
+                ("hash_contents", c_int32), ("manifest_path", c_char_p), ("manifest", c_int32), ("padding", c_int32)]
+
+
+class Sample(Structure):
+    _fields_ = [("struct_size", c_size_t), ("bytes", c_void_p), ("size", c_size_t), ("height", c_int32), ("width", c_int32),
+                ("token", c_void_p), ("text", c_char * 256)]
+
+
+ReadFunction = CFUNCTYPE(c_int32, c_void_p, c_uint64, POINTER(Sample))
+ReleaseFunction = CFUNCTYPE(None, c_void_p, c_uint64, c_void_p)
+
+
+class DatasetSource(Structure):
+    _fields_ = [("struct_size", c_size_t), ("read", ReadFunction), ("release", ReleaseFunction), ("user", c_void_p),
+                ("count", c_uint64), ("labels", c_void_p), ("classes", c_int32), ("image", c_int32 * 3),
+                ("fingerprint", Fingerprint)]
 
 
 class LoaderOptions(Structure):
     _fields_ = [("struct_size", c_size_t), ("batch", c_int32), ("order", c_int32), ("last", c_int32),
                 ("threads", c_int32), ("prefetch", c_int32), ("views", c_uint32), ("first_view", c_uint32),
-                ("padding", c_int32), ("view_seed", c_uint64), ("order_seed", c_uint64)]
+                ("bad", c_int32), ("view_seed", c_uint64), ("order_seed", c_uint64), ("cache_bytes", c_uint64),
+                ("cache", c_int32), ("priority", c_int32), ("rank", c_int32), ("ranks", c_int32),
+                ("profile", c_int32), ("padding", c_int32)]
+
+
+class LoaderStatistics(Structure):
+    _fields_ = [("struct_size", c_size_t), ("batches", c_uint64), ("images", c_uint64), ("skipped", c_uint64),
+                ("bytes_read", c_uint64), ("cache_hits", c_uint64), ("cache_images", c_uint64), ("cache_bytes", c_uint64),
+                ("wait_seconds", c_double), ("read_seconds", c_double), ("render_seconds", c_double),
+                ("rendered", c_uint64), ("decode_seconds", c_double), ("resample_seconds", c_double), ("augment_seconds", c_double),
+                ("write_seconds", c_double)]
+
+
+class BadImage(Structure):
+    _fields_ = [("struct_size", c_size_t), ("sample", c_uint64), ("status", c_int32), ("padding", c_int32),
+                ("text", c_char_p)]
+
+
+class ViewMix(Structure):
+    _fields_ = [("struct_size", c_size_t), ("partner", c_uint64), ("share", c_double), ("kind", c_int32), ("top", c_int32),
+                ("left", c_int32), ("height", c_int32), ("width", c_int32), ("padding", c_int32)]
 
 
 class StoreWriterOptions(Structure):
@@ -188,7 +227,9 @@ STRUCTS = {
     "ssld_model_load_options": ModelLoadOptions, "ssld_model_info": ModelInfo, "ssld_teacher_options": TeacherOptions,
     "ssld_layer": Layer, "ssld_ensemble_options": EnsembleOptions, "ssld_output": Output,
     "ssld_teacher_verdict": TeacherVerdict, "ssld_evaluation": Evaluation, "ssld_dataset_options": DatasetOptions,
-    "ssld_loader_options": LoaderOptions,
+    "ssld_sample": Sample, "ssld_dataset_source": DatasetSource, "ssld_loader_options": LoaderOptions,
+    "ssld_loader_statistics": LoaderStatistics, "ssld_bad_image": BadImage,
+    "ssld_view_mix": ViewMix,
     "ssld_store_writer_options": StoreWriterOptions, "ssld_store_options": StoreOptions, "ssld_store_info": StoreInfo,
     "ssld_store_range": StoreRange, "ssld_store_sizes": StoreSizes, "ssld_store_statistics": StoreStatistics,
     "ssld_store_damage": StoreDamage,
@@ -197,7 +238,7 @@ STRUCTS = {
 }
 
 # The function that sets each options struct to its defaults.
-OPTIONS_INIT = {struct: name + "_init" for name, struct in STRUCTS.items() if name.endswith("_options")}
+OPTIONS_INIT = {struct: name + "_init" for name, struct in STRUCTS.items() if name.endswith(("_options", "_source"))}
 
 # -- Functions -----------------------------------------------------------------------------------------------------
 
@@ -255,19 +296,27 @@ FUNCTIONS = {
     "ssld_dataset_options_init": (None, [POINTER(DatasetOptions), c_size_t]),
     "ssld_dataset_open": (status, [handle, text, POINTER(DatasetOptions), receives_handle]),
     "ssld_dataset_from_pixels": (status, [handle, c_uint64, address, address, address, receives_handle]),
+    "ssld_dataset_source_init": (None, [POINTER(DatasetSource), c_size_t]),
+    "ssld_dataset_from_source": (status, [handle, POINTER(DatasetSource), receives_handle]),
     "ssld_dataset_count": (c_uint64, [handle]),
     "ssld_dataset_classes": (c_int32, [handle]),
     "ssld_dataset_label": (c_int32, [handle, c_uint64]),
     "ssld_dataset_image": (None, [handle, address]),
     "ssld_dataset_fingerprint": (None, [handle, address]),
     "ssld_dataset_name": (c_size_t, [handle, c_uint64, address, c_size_t]),
+    "ssld_dataset_content_hash": (status, [handle, c_uint64, address]),
     "ssld_dataset_destroy": (None, [handle]),
     # view.h
     "ssld_view_spec_parse": (status, [handle, text, receives_handle]),
     "ssld_view_spec_text": (text, [handle]),
+    "ssld_view_spec_normalization": (None, [handle, address, address]),
     "ssld_view_spec_shape": (status, [handle, address, address]),
     "ssld_view_render": (status, [handle, address, c_size_t, c_uint64, c_uint64, c_uint32, address, c_size_t]),
+    "ssld_view_render_bf16": (status, [handle, address, c_size_t, c_uint64, c_uint64, c_uint32, address, c_size_t]),
     "ssld_view_render_pixels": (status, [handle, address, address, c_uint64, c_uint64, c_uint32, address, c_size_t]),
+    "ssld_view_spec_mixes": (c_int32, [handle]),
+    "ssld_view_partner": (status, [handle, c_uint64, c_uint64, c_uint32, c_uint64, address, POINTER(ViewMix)]),
+    "ssld_view_mix_pixels": (None, [POINTER(ViewMix), address, address, address]),
     "ssld_view_spec_destroy": (None, [handle]),
     "ssld_philox4x32": (None, [address, address, address]),
     # loader.h
@@ -275,9 +324,14 @@ FUNCTIONS = {
     "ssld_loader_create": (status, [handle, handle, handle, POINTER(LoaderOptions), receives_handle]),
     "ssld_loader_next": (status, [handle, handle]),
     "ssld_loader_seek": (status, [handle, c_uint64, c_uint64]),
+    "ssld_loader_position": (None, [handle, receives(c_uint64), receives(c_uint64)]),
+    "ssld_image_verify": (status, [handle, address, c_size_t, address]),
     "ssld_loader_batches": (c_uint64, [handle]),
     "ssld_loader_shape": (None, [handle, address]),
     "ssld_loader_wait_seconds": (c_double, [handle]),
+    "ssld_loader_get_statistics": (status, [handle, POINTER(LoaderStatistics)]),
+    "ssld_loader_bad_count": (c_uint64, [handle]),
+    "ssld_loader_bad": (status, [handle, c_uint64, POINTER(BadImage)]),
     "ssld_loader_destroy": (None, [handle]),
     # batch.h
     "ssld_batch_create": (status, [handle, receives_handle]),

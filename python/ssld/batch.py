@@ -61,7 +61,8 @@ class Batch(Object):
         self._handle.add_lender(loader._handle)
         status = fill()
         if status == 0:
-            self._lender = Use(loader._handle)
+            # Arrays keep the batch, too: freed, it gives its memory back to be filled again.
+            self._lender = (Use(loader._handle), Use(self._handle))
             self._handle.set_lenders(loader._handle)
         return status
 

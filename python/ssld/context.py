@@ -20,14 +20,17 @@ class Context(Object):
     log_level   ssld.LOG_WARNING, ssld.LOG_INFO; by default LOG_WARNING if `log` is given
     allocator   (alloc, free): alloc(size, alignment) returns an address or None, free(address) takes it back; both are
                 called from any thread. By default the C library's.
+    image_pixels_limit, image_bytes_limit
+                the largest image that is decoded, the largest image file; 0: 2^28 pixels, 2^30 bytes, the most
 
     The library does not see exceptions inside callbacks: they are printed, and in `alloc` mean that there is no memory.
     """
 
-    def __init__(self, threads=0, log=None, log_level=None, allocator=None):
+    def __init__(self, threads=0, log=None, log_level=None, allocator=None, image_pixels_limit=0, image_bytes_limit=0):
         if log_level is None:
             log_level = _interface.CONSTANTS["LOG_WARNING" if log else "LOG_SILENT"]
-        options = make_options(_interface.ContextOptions, threads=threads, log_level=log_level)
+        options = make_options(_interface.ContextOptions, threads=threads, log_level=log_level,
+                               image_pixels_limit=image_pixels_limit, image_bytes_limit=image_bytes_limit)
         callbacks = []
         if log is not None:
             callbacks = [_interface.LogFunction(lambda user, level, line: log(level, line.decode(errors="replace")))]

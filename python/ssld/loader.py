@@ -1,15 +1,28 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Loader: batches of rendered views, prepared ahead by threads of the library."""
 
+from collections import namedtuple
 import ctypes
 
 from . import _interface
 from ._library import library
-from ._object import Object, check, create, get_shape, integer, make_options
+from ._object import Object, check, create, get_info, get_shape, integer, make_options
 from .batch import Batch
 from .context import Context
 from .dataset import Dataset
 from .views import ViewSpec
+
+
+LoaderStatistics = namedtuple("LoaderStatistics", "batches images skipped bytes_read cache_hits cache_images cache_bytes "
+                              "wait_seconds read_seconds render_seconds")
+LoaderStatistics.__doc__ = """What a loader has done so far.
+
+batches, images, skipped   given, and left out; bytes_read: of files; cache_hits: samples that came from memory
+cache_images, cache_bytes  in memory
+wait_seconds               that next() waited; read_seconds, render_seconds: of all prefetch threads, the latter of the CPU"""
+
+BadImage = namedtuple("BadImage", "sample status text")
+BadImage.__doc__ = "An image that was left out: its id, the status it failed with, its file's name and what is wrong."
 
 
 class Loader(Object):
@@ -25,13 +38,20 @@ class Loader(Object):
     first_view  view number of epoch 0
     view_seed   seed of the views' randomness; a store's labels are bound to it
     order_seed  seed of the permutations
+    bad         ssld.BAD_STOP: an image that cannot be rendered is an error; ssld.BAD_SKIP: it is left out and listed in `bad`
+    cache_bytes memory for samples that are kept; `cache`: ssld.CACHE_AUTO, CACHE_FILES or CACHE_PIXELS
+    priority    of the prefetch threads: ssld.PRIORITY_LOW (default) or PRIORITY_NORMAL
+    rank, ranks several processes: each sees its part of every epoch
+    profile     1: measure what rendering spends its time on, for `statistics`
     """
 
     def __init__(self, context, dataset, spec, batch=None, order=None, last=None, threads=None, prefetch=None, views=None,
-                 first_view=None, view_seed=None, order_seed=None):
+                 first_view=None, view_seed=None, order_seed=None, bad=None, cache_bytes=None, cache=None, priority=None,
+                 rank=None, ranks=None, profile=None):
         options = make_options(_interface.LoaderOptions, batch=batch, order=order, last=last, threads=threads,
                                prefetch=prefetch, views=views, first_view=first_view, view_seed=view_seed,
-                               order_seed=order_seed)
+                               order_seed=order_seed, bad=bad, cache_bytes=cache_bytes, cache=cache, priority=priority,
+                               rank=rank, ranks=ranks, profile=profile)
         made = create(context, "ssld_loader_create", Context.pointer_of(context), Dataset.pointer_of(dataset),
                       ViewSpec.pointer_of(spec), ctypes.byref(options))
         self._open(context, "ssld_loader_destroy", made, dataset, spec)
@@ -80,3 +100,25 @@ class Loader(Object):
     def wait_seconds(self):
         """Seconds that next() has waited for batches so far."""
         return library.ssld_loader_wait_seconds(self.pointer)
+
+    @property
+    def position(self):
+        """(epoch, batch number) of the batch that next() gives next."""
+        epoch, number = ctypes.c_uint64(), ctypes.c_uint64()
+        library.ssld_loader_position(self.pointer, ctypes.byref(epoch), ctypes.byref(number))
+        return epoch.value, number.value
+
+    @property
+    def statistics(self):
+        """A LoaderStatistics."""
+        return get_info(self.context, "ssld_loader_get_statistics", self.pointer, _interface.LoaderStatistics, LoaderStatistics)
+
+    @property
+    def bad(self):
+        """The images that were left out of the batches so far, a BadImage each."""
+        found = []
+        for index in range(library.ssld_loader_bad_count(self.pointer)):
+            image = _interface.BadImage(struct_size=ctypes.sizeof(_interface.BadImage))
+            check(self.context, library.ssld_loader_bad(self.pointer, index, ctypes.byref(image)))
+            found.append(BadImage(image.sample, image.status, image.text.decode(errors="surrogateescape")))
+        return found

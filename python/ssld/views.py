@@ -6,6 +6,7 @@ import ctypes
 import numpy
 
 from ._arrays import address, borrow, content, encode, numbers, receiver, shape_of_image
+from ._interface import ViewMix
 from ._library import library
 from ._object import Object, check, create, integer
 from .context import Context
@@ -14,7 +15,7 @@ from .context import Context
 class ViewSpec(Object):
     """ViewSpec(context, "rrc(224) flip(0.5) normalize(imagenet)"): operations from left to right.
 
-    rrc(S), resize(S), center_crop(S), pad_crop(S, P), flip(P), gray, rgb, normalize(MEAN, DEVIATION); sizes are S or HxW.
+    rrc(S), resize(S), center_crop(S), pad_crop(S, P), flip(P), randaugment(M), erase(P), mixup(ALPHA) and more: docs/views.md.
     A view is a pure function of (image, spec, seed, sample, view number): the same bits on every machine.
     """
 
@@ -29,6 +30,13 @@ class ViewSpec(Object):
 
     def __str__(self):
         return self.text
+
+    @property
+    def normalization(self):
+        """(means, deviations), a tuple of 3 numbers each: a pixel is (byte / 255 - mean) / deviation of its channel."""
+        means, deviations = (ctypes.c_double * 3)(), (ctypes.c_double * 3)()
+        library.ssld_view_spec_normalization(self.pointer, means, deviations)
+        return tuple(means), tuple(deviations)
 
     def shape(self, image=(3, 0, 0)):
         """(channels, height, width) of the views of an image of (channels, height, width); 0 where it is not known."""
@@ -49,6 +57,16 @@ class ViewSpec(Object):
                                                      address(out), out.size))
         return out
 
+    def render_bf16(self, data, seed, sample, view, out=None):
+        """As render(), in bfloat16: a uint16 array of their bits, (channels, height, width)."""
+        data = content("data", data)
+        if out is None:
+            out = numpy.empty(self.shape(), numpy.uint16)
+        borrow("out", out, numpy.uint16, "(C, H, W)", writable=True)
+        check(self.context, library.ssld_view_render_bf16(self.pointer, address(data), data.size, *_place(seed, sample, view),
+                                                          address(out), out.size))
+        return out
+
     def render_pixels(self, pixels, seed, sample, view, out=None):
         """One view of decoded pixels, a C-contiguous uint8 array (H, W) or (H, W, 1 or 3)."""
         grey = isinstance(pixels, numpy.ndarray) and pixels.ndim == 2
@@ -59,10 +77,42 @@ class ViewSpec(Object):
                                                             *_place(seed, sample, view), address(out), out.size))
         return out
 
+    @property
+    def mixes(self):
+        """Whether a view is mixed with another sample's: the spec ends in mixup, cutmix or mixup_or_cutmix. render() then
+        gives a sample's own part."""
+        return bool(library.ssld_view_spec_mixes(self.pointer))
+
+    def partner(self, seed, sample, view, samples, shape):
+        """How a view of a data set of `samples` samples is mixed: partner, share, kind (MIX_x), top, left, height, width."""
+        mix = ViewMix(struct_size=ctypes.sizeof(ViewMix))
+        check(self.context, library.ssld_view_partner(self.pointer, *_place(seed, sample, view),
+                                                      integer("samples", samples, ctypes.c_uint64), shape_of_image(shape),
+                                                      ctypes.byref(mix)))
+        return mix
+
+    def mix_pixels(self, mix, partner, out):
+        """Mix the partner's rendering into the sample's own, a float32 array (C, H, W), in place."""
+        borrow("partner", partner, numpy.float32, "(C, H, W)")
+        borrow("out", out, numpy.float32, "(C, H, W)", writable=True)
+        if partner.shape != out.shape:
+            raise ValueError(f"partner has shape {partner.shape}, out {out.shape}")
+        library.ssld_view_mix_pixels(ctypes.byref(mix), shape_of_image(out.shape), address(partner), address(out))
+        return out
+
 
 def _place(seed, sample, view):
     return (integer("seed", seed, ctypes.c_uint64), integer("sample", sample, ctypes.c_uint64),
             integer("view", view, ctypes.c_uint32))
+
+
+def verify_image(context, data):
+    """Decode all of a JPEG or PNG file given as bytes; (channels, height, width). Fails if anything in it is damaged, where
+    rendering looks at the part that a view needs."""
+    shape = (ctypes.c_int32 * 3)()
+    data = content("data", data)
+    check(context, library.ssld_image_verify(Context.pointer_of(context), address(data), data.size, shape))
+    return tuple(shape)
 
 
 def philox4x32(counter, key):

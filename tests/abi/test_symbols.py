@@ -68,8 +68,9 @@ def soname_follows_the_interface_version():
 
 
 # What an interface may be made of, so that every language can call it and no compiler flag changes it.
-PLAIN = {"int32_t", "uint32_t", "int64_t", "uint64_t", "uint8_t", "size_t", "float", "double", "char", "void",
-         "ssld_status", "ssld_log_function", "ssld_store_damage_function"}
+PLAIN = {"int32_t", "uint32_t", "int64_t", "uint64_t", "uint8_t", "uint16_t", "size_t", "float", "double", "char",
+         "void", "ssld_status", "ssld_log_function", "ssld_store_damage_function", "ssld_sample_function",
+         "ssld_release_function"}
 
 
 @test

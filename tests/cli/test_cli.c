@@ -32,7 +32,7 @@ TEST(help_shows_every_command_and_option_with_its_default)
 {
     set_up();
     CHECK_RUN(0, "--help");
-    static const char *const commands[] = { "label ", "train ", "eval ", "store info ", "bench student ", "exit codes" };
+    static const char *const commands[] = { "label ", "train ", "eval ", "views ", "store info ", "bench student ", "exit codes" };
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         CHECK_SAYS(output, commands[i]);
     CHECK_RUN(0, "help label");

@@ -514,7 +514,7 @@ TEST(check_finds_labels_of_other_views)
     memmove(bytes + start + row, bytes + start, size - start - row);
     write_bytes("wrong.npy", bytes, size);
     static const char import[] = "--of probabilities --codec f32 " DATA "--teacher @/teacher.onnx --seed 9 "
-                                 "--views \"pad_crop(size=28, pad=2) flip(p=0.5) normalize(mean=0.286, std=0.353)\"";
+                                 "--views \"pad_crop(size=28, pad=2, fill=0) flip(p=0.5) normalize(mean=0.286, std=0.353)\"";
     CHECK_RUN(0, "store import @/right.npy @/right.ssld %s", import);
     CHECK_RUN(0, "store check @/right.ssld " CHECK_LINE);
     CHECK_RUN(0, "store import @/wrong.npy @/wrong.ssld %s", import);

@@ -442,7 +442,7 @@ TEST(unknown_data_sets_and_options_are_refused)
     static const char *const texts[] = { "", "train.txt", "lmdb:train", "list", "list:", "lis:a", "LIST:a", "idx:" };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         check_refused(context, texts[i], NULL, SSLD_INVALID_ARGUMENT,
-                      "expected list:FILE, dir:FOLDER or idx:IMAGES[,LABELS]");
+                      "expected list:FILE, dir:FOLDER, tar:SHARDS or idx:IMAGES[,LABELS]");
     check_refused(context, NULL, NULL, SSLD_INVALID_ARGUMENT, "is no data set");
     check_refused(context, "list:/no/such/list", NULL, SSLD_NOT_FOUND, "/no/such/list: cannot open");
     check_refused(context, "list:/tmp", NULL, SSLD_IO, "/tmp: not a regular file");

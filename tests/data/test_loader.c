@@ -136,6 +136,44 @@ TEST(batches_are_the_rendered_views_of_their_samples)
     end_bench(&bench);
 }
 
+TEST(mixed_views_are_two_renderings_and_have_no_label)
+{
+    struct bench bench = make_bench();
+    ssld_view_spec_destroy(bench.spec);
+    bench.spec = parse(bench.context, "pad_crop(8, 2) normalize(0.3, 0.4) mixup_or_cutmix(0.8, 1, p=0.8)");
+    ssld_loader_options options = make_options(10, 3);
+    ssld_loader *loader = make_loader(&bench, &options);
+    ssld_batch *batch = make_batch(bench.context);
+    const int32_t shape[3] = { 1, SIDE, SIDE };
+    int kinds[3] = { 0 };
+    CHECK(ssld_view_spec_mixes(bench.spec), "it does not mix");
+    for (int at = 0; at < COUNT; at += 10) {
+        CHECK_OK(bench.context, ssld_loader_next(loader, batch));
+        for (int i = 0; i < ssld_batch_count(batch); i++) {
+            uint64_t sample = ssld_batch_samples(batch)[i];
+            ssld_view_mix mix = { .struct_size = sizeof mix };
+            float own[FLOATS], other[FLOATS];
+            CHECK_OK(bench.context, ssld_view_partner(bench.spec, 77, sample, 0, COUNT, shape, &mix));
+            CHECK(mix.partner < COUNT, "partner %d", (int)mix.partner);
+            CHECK_OK(bench.context, ssld_view_render_pixels(bench.spec, host_pixels + sample * FLOATS, shape, 77,
+                                                            sample, 0, own, FLOATS));
+            CHECK_OK(bench.context, ssld_view_render_pixels(bench.spec, host_pixels + mix.partner * FLOATS, shape, 77,
+                                                            mix.partner, 0, other, FLOATS));
+            ssld_view_mix_pixels(&mix, shape, other, own);
+            CHECK(!memcmp(own, ssld_batch_pixels(batch) + i * FLOATS, sizeof own), "other pixels of sample %d",
+                  (int)sample);
+            int32_t label = mix.kind == SSLD_MIX_NONE ? ssld_dataset_label(bench.dataset, sample) : -1;
+            CHECK(ssld_batch_labels(batch)[i] == label, "label %d instead of %d", ssld_batch_labels(batch)[i], label);
+            kinds[mix.kind]++;
+        }
+    }
+    CHECK(kinds[SSLD_MIX_NONE] && kinds[SSLD_MIX_BLEND] && kinds[SSLD_MIX_BOX], "%d, %d, %d views of a kind", kinds[0],
+          kinds[1], kinds[2]);
+    ssld_batch_destroy(batch);
+    ssld_loader_destroy(loader);
+    end_bench(&bench);
+}
+
 TEST(batches_do_not_depend_on_threads_or_prefetch)
 {
     enum { CALLS = 45 };
@@ -341,7 +379,7 @@ TEST(cancel_ends_a_wait_and_nothing_is_lost)
 {
     struct bench bench = make_bench();
     ssld_view_spec_destroy(bench.spec);
-    bench.spec = parse(bench.context, "resize(2500x2500) center_crop(8)"); /* slow on purpose */
+    bench.spec = parse(bench.context, "resize(2500x2500) color_jitter(1) center_crop(8)"); /* slow on purpose */
     ssld_loader_options options = make_options(20, 1);
     options.prefetch = 1;
     ssld_loader *loader = make_loader(&bench, &options);
@@ -463,6 +501,7 @@ TEST(every_allocation_may_fail)
 }
 
 TEST_MAIN(TEST_ROW(batches_are_the_rendered_views_of_their_samples),
+          TEST_ROW(mixed_views_are_two_renderings_and_have_no_label),
           TEST_ROW(batches_do_not_depend_on_threads_or_prefetch), TEST_ROW(seek_goes_on_as_an_uninterrupted_run),
           TEST_ROW(batch_keeps_its_memory_while_others_are_read),
           TEST_ROW(unreadable_images_are_errors_in_their_place_and_the_rest_goes_on),

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* image_server.c - for test_pillow.py: answers requests on standard input until it ends, in native byte order.
  *
- *   'r' int32 channels, height, width, top, left, crop height, crop width, out height, out width; pixels -> crop
+ *   'r' int32 channels, height, width, top, left, crop height, crop width, out height, out width, filter; pixels -> crop
  *   'd' int32 size; bytes                                       -> int32 status, height, width; RGB pixels if 0
  *   'v' int32 length; spec; int32 channels, height, width; uint64 seed, sample; uint32 view; pixels
  *                                                               -> int32 status, channels, height, width; bytes if 0
+ *
+ *   'f' int32 length; spec; int32 size; bytes; int32 height, width of the view; uint64 seed, sample; uint32 view
+ *                                                               -> int32 status; RGB bytes if 0
  *
  * A view's floats come back as bytes, which they are multiples of 1/255 of when the spec does not normalise. */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "image/image.h"
 #include "image/operation.h"
 
 static void get(void *to, size_t size)
@@ -43,17 +45,25 @@ static void put_rows(const struct ssld_image *image)
 
 static void resample(ssld_context *context)
 {
-    int32_t n[9];
+    int32_t n[10];
     struct ssld_fault fault;
-    struct ssld_image made;
+    struct ssld_resampler resampler = { 0 };
     get(n, sizeof n);
     uint8_t *pixels = get_bytes((size_t)n[0] * (size_t)n[1] * (size_t)n[2]);
     struct ssld_image image = { n[0], n[1], n[2], (size_t)n[2] * (size_t)n[0], pixels, NULL };
-    ssld_image_cut(&image, n[3], n[4], n[5], n[6]);
-    if (ssld_image_resample(context, &image, n[7], n[8], &made, &fault))
+    struct ssld_sampling sampling = { (enum resample_filter)n[9], n[0], n[5], n[6], n[7], n[8], { 0, 0, n[7], n[8] }, false };
+    if (ssld_resampler_plan(context, &sampling, &resampler, &fault))
         exit(1);
-    put_rows(&made);
-    ssld_image_free(context, &made);
+    ssld_image_cut(&image, n[3] + resampler.need.top, n[4] + resampler.need.left, resampler.need.height,
+                   resampler.need.width);
+    if (ssld_resampler_feed(context, &resampler, &image, &fault))
+        exit(1);
+    for (int32_t y = 0; y < n[7]; y++) {
+        const uint8_t *planes = ssld_resampler_row(&resampler, y);
+        for (int32_t i = 0; i < n[8] * n[0]; i++)
+            put(&planes[(size_t)(i % n[0]) * resampler.plane + (size_t)(i / n[0])], 1);
+    }
+    ssld_resampler_free(context, &resampler);
     free(pixels);
 }
 
@@ -103,6 +113,35 @@ static void view(ssld_context *context)
     free(pixels);
 }
 
+static void view_of_file(ssld_context *context)
+{
+    int32_t length, size, shape[2];
+    uint64_t place[2];
+    uint32_t number;
+    ssld_view_spec *spec = NULL;
+    get(&length, sizeof length);
+    uint8_t *text = get_bytes((size_t)length);
+    get(&size, sizeof size);
+    uint8_t *bytes = get_bytes((size_t)size);
+    get(shape, sizeof shape);
+    get(place, sizeof place);
+    get(&number, sizeof number);
+    size_t plane = (size_t)shape[0] * (size_t)shape[1];
+    float *dst = malloc(3 * plane * sizeof *dst);
+    int32_t status = ssld_view_spec_parse(context, (const char *)text, &spec);
+    if (!status)
+        status = ssld_view_render(spec, bytes, (size_t)size, place[0], place[1], number, dst, 3 * plane);
+    put(&status, sizeof status);
+    for (size_t i = 0; !status && i < 3 * plane; i++) {
+        uint8_t byte = (uint8_t)(dst[i % 3 * plane + i / 3] * 255.0f + 0.5f);
+        put(&byte, 1);
+    }
+    ssld_view_spec_destroy(spec);
+    free(dst);
+    free(text);
+    free(bytes);
+}
+
 int main(void)
 {
     ssld_context *context = NULL;
@@ -115,6 +154,8 @@ int main(void)
             decode(context);
         else if (request == 'v')
             view(context);
+        else if (request == 'f')
+            view_of_file(context);
         else
             return 1;
     }

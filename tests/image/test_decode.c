@@ -157,14 +157,14 @@ TEST(image_that_claims_too_many_pixels_is_refused_before_any_memory_is_taken)
     CHECK_STATUS(NULL, decode_copy(context, jpeg, sizeof jpeg, &fault), SSLD_UNSUPPORTED);
     memset(jpeg + find_marker(jpeg, sizeof jpeg, 0xc0) + 5, 0x40, 4); /* 16448 x 16448 */
     CHECK_STATUS(NULL, decode_copy(context, jpeg, sizeof jpeg, &fault), SSLD_UNSUPPORTED);
-    CHECK(strstr(fault.text, "16448 x 16448 pixels; at most 2^28"), "%s", fault.text);
+    CHECK(strstr(fault.text, "16448 x 16448 pixels; the context's image_pixels_limit is 268435456"), "%s", fault.text);
     memcpy(png, png_colour, sizeof png);
     write_big_endian(png + 16, 0x7fffffff);
     write_big_endian(png + 20, 0x7fffffff);
     write_big_endian(png + 29, (uint32_t)crc32(0, png + 12, 17));
     ssld_context *poor = make_poor_context(&budget, 1000);
     CHECK_STATUS(NULL, decode_copy(poor, png, sizeof png, &fault), SSLD_UNSUPPORTED);
-    CHECK(strstr(fault.text, "2^28"), "%s", fault.text);
+    CHECK(strstr(fault.text, "image_pixels_limit"), "%s", fault.text);
     ssld_context_destroy(poor);
     ssld_context_destroy(context);
 }
@@ -188,7 +188,7 @@ TEST(other_formats_are_named_as_such)
     static const char *const others[] = { "", "GIF89a, a picture", "<html>404</html>", "\xff\xd8", "\x89PNG" };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         ssld_status status = decode_copy(context, (const uint8_t *)others[i], strlen(others[i]), &fault);
-        CHECK(status == SSLD_FORMAT && strstr(fault.text, "neither"), "'%s': %d %s", others[i], status, fault.text);
+        CHECK(status == SSLD_FORMAT && strstr(fault.text, others[i][0] ? "neither" : "the file is empty"), "'%s': %d %s", others[i], status, fault.text);
     }
     ssld_context_destroy(context);
 }

@@ -92,16 +92,25 @@ static const struct {
     const char *text, *canonical;
 } texts[] = {
     { "rrc(224) flip(0.5) normalize(imagenet)",
-      "rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333) flip(p=0.5) "
+      "rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision, filter=bilinear) flip(p=0.5) "
       "normalize(mean=0.485/0.456/0.406, std=0.229/0.224/0.225)" },
-    { "\t rrc( 20x30 ,ratio = 0.5..2 )\n flip",
-      "rrc(size=20x30, scale=0.08..1, ratio=0.5..2) flip(p=0.5) normalize(mean=0, std=1)" },
-    { "rrc(28x28, 0.5..0.5)", "rrc(size=28, scale=0.5..0.5, ratio=0.75..1.3333333333333333) normalize(mean=0, std=1)" },
-    { "resize(256) center_crop(224)", "resize(size=256) center_crop(size=224) normalize(mean=0, std=1)" },
-    { "resize(256x256)", "resize(size=256x256) normalize(mean=0, std=1)" },
-    { "pad_crop(28, 2) normalize(0.286, 0.353)", "pad_crop(size=28, pad=2) normalize(mean=0.286, std=0.353)" },
+    { "\t rrc( 20x30 ,ratio = 0.5..2 )\n flip", "rrc(size=20x30, scale=0.08..1, ratio=0.5..2, draw=torchvision, "
+                                                "filter=bilinear) flip(p=0.5) normalize(mean=0, std=1)" },
+    { "rrc(28x28, 0.5..0.5)",
+      "rrc(size=28, scale=0.5..0.5, ratio=0.75..1.3333333333333333, draw=torchvision, filter=bilinear) "
+      "normalize(mean=0, std=1)" },
+    { "exif rrc(224, draw=paddle, filter=cv_cubic)",
+      "exif rrc(size=224, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=paddle, filter=cv_cubic) "
+      "normalize(mean=0, std=1)" },
+    { "resize(256, filter=bicubic) center_crop(224, paddle)",
+      "resize(size=256, rule=torchvision, filter=bicubic) center_crop(size=224, rule=paddle) normalize(mean=0, "
+      "std=1)" },
+    { "resize(256) center_crop(224)", "resize(size=256, rule=torchvision, filter=bilinear) center_crop(size=224, "
+                                      "rule=torchvision) normalize(mean=0, std=1)" },
+    { "resize(256x256)", "resize(size=256x256, rule=torchvision, filter=bilinear) normalize(mean=0, std=1)" },
+    { "pad_crop(28, 2) normalize(0.286, 0.353)", "pad_crop(size=28, pad=2, fill=0) normalize(mean=0.286, std=0.353)" },
     { "pad_crop(pad=4, size=32) gray() rgb normalize(std=1, mean=-0/0/0)",
-      "pad_crop(size=32, pad=4) gray rgb normalize(mean=0/0/0, std=1)" },
+      "pad_crop(size=32, pad=4, fill=0) gray rgb normalize(mean=0/0/0, std=1)" },
     { "normalize(0.5/0.5/0.5,0.25)", "normalize(mean=0.5/0.5/0.5, std=0.25)" },
 };
 
@@ -131,9 +140,10 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
     } rows[] = {
         { "", "it is empty" },
         { " \n", "it is empty" },
-        { "crop(224)", "unknown operation 'crop'; there are rrc, resize, center_crop" },
+        { "crop(224)", "unknown operation 'crop'; there are exif, rrc, resize, center_crop" },
         { "RRC(224)", "unknown operation 'RRC'" },
-        { "rrc", "rrc: no size; expected rrc(size, scale=0.08..1, ratio=0.75..1.3333333333333333)" },
+        { "rrc", "rrc: no size; expected rrc(size, scale=0.08..1, ratio=0.75..1.3333333333333333, draw=torchvision, "
+                 "filter=bilinear)" },
         { "rrc()", "rrc: no size" },
         { "rrc(224", "'rrc(224' has no ')'" },
         { "rrc(224)flip", "'flip' follows rrc without a space" },
@@ -153,9 +163,11 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { "rrc(224, area=0.5..1)", "unknown argument 'area'; expected rrc(size" },
         { "rrc(224, scale=0.5..1, 0.5..2)", "'0.5..2' has no name but stands behind one that has" },
         { "rrc(224, size=20)", "size is given twice" },
-        { "rrc(224, 0.5..1, 0.5..2, 7)", "'7' is one argument too many" },
+        { "rrc(224, 0.5..1, 0.5..2, paddle, box, 7)", "'7' is one argument too many" },
+        { "rrc(224, draw=paddles)", "rrc: 'paddles' is not a possible draw; expected one of torchvision|paddle" },
+        { "rrc(224, draw=)", "'' is not a possible draw" },
         { "rrc(224,)", "'' is not a possible scale" },
-        { "pad_crop(28)", "pad_crop: no pad; expected pad_crop(size, pad)" },
+        { "pad_crop(28)", "pad_crop: no pad; expected pad_crop(size, pad, fill=0)" },
         { "pad_crop(28, 2.5)", "'2.5' is not a possible pad; expected a whole number" },
         { "flip(1.5)", "'1.5' is not a possible p; expected a number from 0 to 1" },
         { "flip(nan)", "'nan'" },
@@ -166,8 +178,13 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
         { "normalize(0.5, 0)", "'0' is not a possible std" },
         { "normalize(0.1/0.2, 1)", "'0.1/0.2' is not a possible mean; expected a number, or three as" },
         { "normalize(0.1/0.2/0.3/0.4, 1)", "'0.1/0.2/0.3/0.4'" },
-        { "normalize(0, 1) flip", "'flip' stands behind normalize, which must be last" },
+        { "normalize(0, 1) flip", "'flip' stands behind normalize, which works on floats; put it before that" },
+        { "normalize(0, 1) normalize(0, 1)", "'normalize(0, 1)': there is a normalize before it already" },
         { "normalize(cifar)", "'cifar' is not a possible mean" },
+        { "rrc(224, filter=lanczos)",
+          "'lanczos' is not a possible filter; expected one of bilinear|bicubic|box|cv_linear" },
+        { "flip exif", "'exif' stands behind flip; exif must be first" },
+        { "exif exif", "exif must be first" },
         { "flip) rrc(20)", "unknown operation 'flip)'" },
     };
     ssld_context *context = make_context();
@@ -261,6 +278,16 @@ TEST(rendered_views_are_pinned)
         { "rrc(16, ratio=9..10)", jpeg_grey, sizeof jpeg_grey, 3, 4, 5, 0x77c89d4ed6a02c37 },
         { "resize(32) center_crop(25x31) normalize(0.5, 0.25)", jpeg_colour, sizeof jpeg_colour, 0, 0, 0,
           0xb2d10e8df1e299aa },
+        { "rrc(24, filter=bicubic) flip(0.5) normalize(imagenet)", jpeg_colour, sizeof jpeg_colour, 0, 0, 2,
+          0x37c58d83861f1e5a },
+        { "rrc(33x40, filter=box) normalize(0.5, 0.25)", jpeg_colour, sizeof jpeg_colour, 0, 0, 3,
+          0x9da67fd4a246fe32 },
+        { "rrc(24, draw=paddle, filter=cv_linear) flip(1)", jpeg_colour, sizeof jpeg_colour, 0, 0, 4,
+          0x81351ea2f33f76c4 },
+        { "rrc(24, draw=paddle, filter=cv_cubic) flip(1)", jpeg_colour, sizeof jpeg_colour, 0, 0, 5,
+          0xee86abec5830846b },
+        { "exif resize(35, paddle, cv_cubic) center_crop(20x31)", png_colour, sizeof png_colour, 0, 0, 6,
+          0x68c605ec2b7daf61 },
         { "pad_crop(16x20, 4) flip(0.5) gray normalize(0.286, 0.353)", png_colour, sizeof png_colour, 11, 22, 33,
           0xe3bd621b2f8d7fe0 },
         { "resize(7x40) flip(1)", png_colour, sizeof png_colour, 0, 0, 0, 0x24977730082ffedd },
@@ -298,6 +325,29 @@ TEST(normalize_is_one_rounding_of_the_exact_formula)
                   expected);
         }
     ssld_view_spec_destroy(spec);
+    ssld_context_destroy(context);
+}
+
+TEST(normalization_gives_every_byte_back)
+{
+    static const char *const specs[] = { "normalize(imagenet)", "normalize(0.286, 0.353)", "flip", "normalize(-2.5, 1e3)" };
+    ssld_context *context = make_context();
+    uint8_t pixels[256 * 3];
+    float dst[256 * 3];
+    for (int i = 0; i < 256 * 3; i++)
+        pixels[i] = (uint8_t)(i / 3);
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        double means[3], deviations[3];
+        ssld_view_spec *spec = parse(context, specs[i]);
+        ssld_view_spec_normalization(spec, means, deviations);
+        CHECK_OK(context, ssld_view_render_pixels(spec, pixels, (const int32_t[3]){ 3, 1, 256 }, 0, 0, 0, dst, 256 * 3));
+        for (int x = 0; x < 256 * 3; x++) {
+            double byte = 255 * (dst[x] * deviations[x / 256] + means[x / 256]);
+            int flipped = i == 2 && dst[0] > 0.5f ? 255 - x % 256 : x % 256;
+            CHECK(fabs(byte - flipped) < 0.02, "%s: %g instead of %d", specs[i], byte, flipped); /* 1e3 costs 255e3 x 2^-24 */
+        }
+        ssld_view_spec_destroy(spec);
+    }
     ssld_context_destroy(context);
 }
 
@@ -496,7 +546,8 @@ TEST_MAIN(TEST_ROW(exact_exp_and_log_are_close_to_the_true_ones_and_pinned),
           TEST_ROW(spec_has_one_canonical_text_that_reads_back),
           TEST_ROW(impossible_specs_are_refused_with_the_word_and_what_was_expected),
           TEST_ROW(shape_follows_the_operations), TEST_ROW(rendered_views_are_pinned),
-          TEST_ROW(normalize_is_one_rounding_of_the_exact_formula), TEST_ROW(views_do_not_depend_on_order_or_threads),
+          TEST_ROW(normalize_is_one_rounding_of_the_exact_formula), TEST_ROW(normalization_gives_every_byte_back),
+          TEST_ROW(views_do_not_depend_on_order_or_threads),
           TEST_ROW(failed_render_leaves_the_destination_alone),
           TEST_ROW(random_resized_crops_are_uniform_in_area_log_ratio_and_position),
           TEST_ROW(crop_that_never_fits_is_the_largest_centred_one),

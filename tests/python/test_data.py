@@ -5,7 +5,9 @@ from tap import check, check_equal, check_raises, main, test
 
 import gc
 import gzip
+import io
 import os
+import tarfile
 
 import numpy
 import ssld
@@ -80,6 +82,55 @@ def bad_data_sets_are_refused_by_name():
         check_raises(ValueError, "zero byte", ssld.Dataset, context, "list:a\0b")
 
 
+@test
+def shards_manifests_and_hashes_are_reached():
+    pixels, _ = images(3)
+    with ssld.Context() as context, folder() as path:
+        with tarfile.open(path + "/s-0.tar", "w") as archive:
+            for number in range(3):
+                for name, content in (("%d.png" % number, png(pixels[number])), ("%d.cls" % number, b"%d" % (number % 2))):
+                    member = tarfile.TarInfo("x" * 120 + "/" + name)
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+        data = ssld.Dataset(context, "tar:%s/s-{0..0}.tar" % path, hash_contents=1, manifest_path=path + "/m")
+        check_equal((len(data), data.classes, data.label(1), data.name(2)), (3, 2, 1, "x" * 120 + "/2.png"), "shards")
+        check(os.path.exists(path + "/m"), "no manifest")
+        check_equal(len(data.content_hash(2)), 16, "bytes of a hash")
+        plain = ssld.Dataset(context, "tar:" + path, manifest=ssld.MANIFEST_NONE)
+        check(plain.fingerprint != data.fingerprint, "names and contents have one fingerprint")
+        check_raises(ssld.NotFoundError, "open the data set with hash_contents", plain.content_hash, 0)
+
+
+@test
+def samples_come_from_a_function():
+    pixels, classes = images(12, height=20, width=16)
+    with ssld.Context() as context:
+        def read(sample):
+            if sample == 7:
+                raise KeyError("no sample 7")
+            if sample % 2:
+                return png(pixels[sample])
+            return numpy.repeat(pixels[sample][:, :, None], 3, axis=2)
+
+        data = ssld.Dataset.from_source(context, 12, read, labels=classes, fingerprint=bytes(range(16)))
+        check_equal((len(data), data.classes, data.fingerprint, data.name(3)), (12, 4, bytes(range(16)), "#3"), "data set")
+        spec = ssld.ViewSpec(context, "gray center_crop(12) normalize(0, 1)")
+        loader = ssld.Loader(context, data, spec, batch=4, threads=2, bad=ssld.BAD_SKIP)
+        seen = {}
+        for batch in loader.epoch(0):
+            for row, sample in enumerate(batch.samples.tolist()):
+                seen[sample] = batch.pixels[row].copy()
+        check_equal(sorted(seen), [0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11], "samples")
+        for sample, view in seen.items():
+            check(numpy.array_equal(view, spec.render(png(pixels[sample]), 0, sample, 0)), "sample %d differs", sample)
+        check_equal([(bad.sample, bad.status) for bad in loader.bad], [(7, ssld.IO)], "bad images")
+        check("sample #7: KeyError: 'no sample 7'" in loader.bad[0].text, "it says: %s", loader.bad[0].text)
+        del batch  # which the loader lives as long as
+        loader.close()
+        check_equal(data._handle.keep.given, {}, "what was not given back")
+        check_raises(ValueError, "expected 16 bytes", ssld.Dataset.from_source, context, 1, read, fingerprint=b"short")
+
+
 # -- ViewSpec ------------------------------------------------------------------------------------------------------
 
 @test
@@ -92,6 +143,7 @@ def canonical_text_is_a_fixed_point():
         check_raises(ssld.InvalidArgumentError, "frobnicate", ssld.ViewSpec, context, "flip(0.5) frobnicate(3)")
         check_raises(ssld.InvalidArgumentError, "", ssld.ViewSpec(context, "resize(20)").shape)
         check_equal(ssld.ViewSpec(context, "resize(20)").shape((3, 40, 60)), (3, 20, 30), "shape of a known image")
+        check_equal(spec.normalization, ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "normalization")
 
 
 @test
@@ -119,6 +171,26 @@ def views_are_pure_functions_of_their_place():
               "the buffer's view is not that of the bytes")
         others = [spec.render_pixels(pixels, *place) for place in ((2, 2 ** 63, 0), (1, 0, 0), (1, 2 ** 63, 0))]
         check(not any(numpy.array_equal(first, other) for other in others), "another place gave the same view")
+
+
+@test
+def bf16_views_are_the_upper_halves_of_rounded_floats():
+    with ssld.Context() as context:
+        spec = ssld.ViewSpec(context, "normalize(imagenet)")
+        file = png(numpy.arange(192, dtype=numpy.uint8).reshape(8, 8, 3))
+        bits = spec.render(file, 0, 0, 0, out=numpy.empty((3, 8, 8), numpy.float32)).view(numpy.uint32)
+        halves = spec.render_bf16(file, 0, 0, 0, out=numpy.empty((3, 8, 8), numpy.uint16))
+        check(numpy.array_equal(halves, (bits + 0x7fff + (bits >> 16 & 1)) >> 16), "they are something else")
+
+
+@test
+def images_are_verified_whole_and_within_limits():
+    file = png(numpy.zeros((8, 9, 3), dtype=numpy.uint8))
+    with ssld.Context(image_pixels_limit=72) as context:
+        check(ssld.verify_image(context, file) == (3, 8, 9), "%s", ssld.verify_image(context, file))
+        check_raises(ssld.CorruptError, "damaged or cut-off", ssld.verify_image, context, file[:-3])
+    with ssld.Context(image_pixels_limit=71) as context:
+        check_raises(ssld.UnsupportedError, "image_pixels_limit is 71", ssld.verify_image, context, file)
 
 
 @test
@@ -231,6 +303,26 @@ def unreadable_image_is_named_and_the_rest_goes_on():
         batch = ssld.Batch(context)
         check_raises(ssld.FormatError, "1.png", loader.next, batch)
         check(loader.next(batch) and batch.samples.tolist() == [2, 3], "after the error: %s", batch.samples)
+
+
+@test
+def ranks_cache_and_statistics_are_reached():
+    with ssld.Context() as context, folder() as path:
+        pixels, _ = images(10)
+        for number in range(10):
+            write("%s/c/%d.png" % (path, number), png(pixels[number]))
+        data = ssld.Dataset(context, "dir:" + path)
+        spec = ssld.ViewSpec(context, "gray center_crop(28)")
+        parts = []
+        for rank in range(2):
+            loader = ssld.Loader(context, data, spec, batch=2, rank=rank, ranks=2, cache_bytes=1 << 20, last=ssld.LAST_DROP,
+                                 priority=ssld.PRIORITY_NORMAL)
+            parts.append([batch.samples.tolist() for batch in loader.epoch(0)])
+            check_equal(loader.position, (1, 0), "the next batch")
+            statistics = loader.statistics
+            check_equal((statistics.batches, statistics.images, statistics.skipped), (2, 4, 0), "statistics")
+            check(0 < statistics.cache_bytes <= 1 << 20 and statistics.cache_images >= 4, "in memory: %s", statistics)
+        check_equal(parts, [[[0, 1], [4, 5]], [[2, 3], [6, 7]]], "parts")
 
 
 @test

@@ -76,7 +76,8 @@ def every_struct_has_the_compilers_layout():
 @test
 def every_field_has_the_headers_type():
     callbacks = {"ssld_log_function": _interface.LogFunction, "alloc": _interface.AllocFunction,
-                 "free": _interface.FreeFunction}
+                 "free": _interface.FreeFunction, "ssld_sample_function": _interface.ReadFunction,
+                 "ssld_release_function": _interface.ReleaseFunction}
     for name, fields in interface.structs().items():
         types = dict(_interface.STRUCTS[name]._fields_)
         for field in fields:
@@ -84,6 +85,8 @@ def every_field_has_the_headers_type():
             array = re.fullmatch(r"(\w+)\[(\d+)\]", field.type)
             if field.type == "uint8_t[16]":
                 suits = own is _interface.Fingerprint
+            elif array and array.group(1) == "char":
+                suits = own is ctypes.c_char * int(array.group(2))
             elif array:
                 suits = same_type(array.group(1), own._type_) and own._length_ == int(array.group(2))
             elif "(*)" in field.type or field.type in callbacks:

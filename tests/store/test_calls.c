@@ -98,6 +98,38 @@ static ssld_status label(ssld_context *context, const char *path, const struct p
     return ssld_store_writer_close(writer);
 }
 
+/* Copy another store, as merging does if it is of the same codec, and coding anew if not; with commits. */
+static const char *source;
+
+static ssld_status copy(ssld_context *context, const char *path, const struct plan *plan, uint64_t *committed)
+{
+    ssld_store_writer_options options = writer_options(plan);
+    ssld_store_writer *writer = NULL;
+    ssld_store *store = NULL;
+    options.mode = SSLD_STORE_RESUME;
+    ssld_status status = ssld_store_open(context, source, NULL, &store);
+    if (!status)
+        status = ssld_store_writer_open(context, path, &options, &writer);
+    for (uint64_t sample = 0; sample < plan->samples && !status; sample += 3) {
+        ssld_store_range range = { sizeof range, sample, 3, 0, plan->views };
+        status = ssld_store_writer_copy(writer, store, &range, NULL);
+        if (!status && !(status = ssld_store_writer_commit(writer)))
+            *committed = ssld_store_writer_records(writer);
+        if (status == SSLD_NO_SPACE && !again)
+            status = SSLD_OK;
+    }
+    if (!status)
+        status = ssld_store_writer_copy(writer, store, NULL, NULL);
+    ssld_store_close(store);
+    if (status) {
+        ssld_store_writer_abandon(writer);
+        return status;
+    }
+    return ssld_store_writer_close(writer);
+}
+
+typedef ssld_status work_function(ssld_context *context, const char *path, const struct plan *plan, uint64_t *committed);
+
 static void check_what_is_there(ssld_context *context, const char *path, const struct plan *plan, const float *rows,
                                 uint64_t committed)
 {
@@ -114,15 +146,14 @@ static void check_what_is_there(ssld_context *context, const char *path, const s
           (long long)right, (long long)corrupt, (unsigned long long)committed);
 }
 
-static void refuse_each_call(const struct plan *plan, int error, bool from_there_on)
+static void refuse_each_call_of(work_function *work, const struct plan *plan, int error, bool from_there_on, const float *rows)
 {
     ssld_context *context = make_context();
     const char *path = fresh_path();
-    float *rows = expected_rows(plan);
     uint64_t committed = 0;
     refused = -1;
     calls = 0;
-    CHECK_OK(context, label(context, path, plan, &committed));
+    CHECK_OK(context, work(context, path, plan, &committed));
     long all = calls, failures = 0;
     for (long call = 0; call < all; call++) {
         unlink(path);
@@ -131,18 +162,24 @@ static void refuse_each_call(const struct plan *plan, int error, bool from_there
         refused = call;
         refused_with = error;
         again = from_there_on;
-        ssld_status status = label(context, path, plan, &committed);
+        ssld_status status = work(context, path, plan, &committed);
         failures += status != SSLD_OK;
         CHECK(status == SSLD_OK || status == SSLD_NO_SPACE || status == SSLD_IO, "call %ld: %s", call,
               ssld_status_name(status));
         check_what_is_there(context, path, plan, rows, committed);
-        CHECK_OK(context, complete_store(context, path, plan, SSLD_STORE_RESUME));
+        CHECK_OK(context, work(context, path, plan, &committed));
         check_complete(context, path, plan, rows);
     }
     CHECK(!error == !failures, "%ld of %ld calls refused were noticed", failures, all);
     printf("# %ld calls, %ld of them made a call of the library fail\n", all, failures);
-    free(rows);
     ssld_context_destroy(context);
+}
+
+static void refuse_each_call(const struct plan *plan, int error, bool from_there_on)
+{
+    float *rows = expected_rows(plan);
+    refuse_each_call_of(label, plan, error, from_there_on, rows);
+    free(rows);
 }
 
 TEST(a_full_disk_at_any_call_loses_nothing)
@@ -167,6 +204,48 @@ TEST(short_writes_are_completed)
     refuse_each_call(&small_topk, 0, false);
 }
 
+TEST(merging_and_coding_anew_lose_nothing_at_any_call)
+{
+    static const int errors[] = { ENOSPC, EIO, 0 };
+    struct plan dense = small_topk;
+    char path[128];
+    dense.codec = SSLD_CODEC_DENSE_F32;
+    dense.top_k = 0;
+    ssld_context *context = make_context();
+    fresh_path(); /* the folder is there then */
+    snprintf(path, sizeof path, "%s/source", test_folder);
+    source = path;
+    for (int recoded = 0; recoded < 2; recoded++) {
+        uint64_t committed;
+        size_t row = (size_t)small_topk.classes;
+        float *rows = malloc(18 * row * sizeof *rows);
+        ssld_store *store = NULL;
+        ssld_labels *labels = NULL;
+        unlink(path);
+        refused = -1;
+        CHECK_OK(context, complete_store(context, path, recoded ? &dense : &small_topk, SSLD_STORE_CREATE));
+        const char *whole = fresh_path();
+        CHECK_OK(context, copy(context, whole, &small_topk, &committed));
+        CHECK_OK(context, ssld_store_open(context, whole, NULL, &store));
+        CHECK_OK(context, ssld_labels_create(context, 1, small_topk.classes, &labels));
+        for (uint64_t id = 0; id < 18; id++) {
+            uint64_t sample = id % 9;
+            uint32_t view = (uint32_t)(id / 9);
+            CHECK_OK(context, ssld_store_read_views(store, 1, &sample, &view, labels));
+            memcpy(rows + id * row, ssld_labels_probabilities(labels), row * sizeof *rows);
+        }
+        ssld_labels_destroy(labels);
+        ssld_store_close(store);
+        for (size_t e = 0; e < sizeof errors / sizeof errors[0]; e++)
+            for (int from_there_on = 0; from_there_on < (errors[e] ? 2 : 1); from_there_on++)
+                refuse_each_call_of(copy, &small_topk, errors[e], from_there_on, rows);
+        free(rows);
+    }
+    refused = -1;
+    unlink(path);
+    ssld_context_destroy(context);
+}
+
 TEST(the_folder_is_left_as_it_was)
 {
     remove_folder();
@@ -174,4 +253,5 @@ TEST(the_folder_is_left_as_it_was)
 }
 
 TEST_MAIN(TEST_ROW(a_full_disk_at_any_call_loses_nothing), TEST_ROW(an_input_output_error_at_any_call_loses_nothing),
-          TEST_ROW(short_writes_are_completed), TEST_ROW(the_folder_is_left_as_it_was))
+          TEST_ROW(short_writes_are_completed),
+          TEST_ROW(merging_and_coding_anew_lose_nothing_at_any_call), TEST_ROW(the_folder_is_left_as_it_was))

@@ -149,11 +149,27 @@ static double f32_error(double log_p)
     return fabs(log_p) * 0x1p-22 + 1e-6;
 }
 
-/* Half of the step of the scale of DENSE_LOG8 at l: steps of 0.01, each 1.018 times the one before, up to 0.3. */
+/* Half of the larger step beside the level of l, of the scale that was fitted. */
+static const struct ssld_scale *log8_scale;
+
 static double log8_error(double log_p)
 {
-    double step = 0.01 + 0.018 * fabs(log_p) + 0.01;
-    return (step < 0.3 ? step : 0.3) / 2 + 2e-6;
+    const struct ssld_scale *scale = log8_scale;
+    int32_t level = (int32_t)ssld_scale_level(scale, (float)log_p), last = scale->levels - 1;
+    double below = level < last ? (double)(scale->log[level] - scale->log[level + 1]) : 0;
+    double above = level > 0 ? (double)(scale->log[level - 1] - scale->log[level]) : 0;
+    return (below > above ? below : above) / 2 + 2e-6;
+}
+
+static void check_log8(const struct plan *plan)
+{
+    const struct ssld_model *model = ssld_store_last_model(model_of(plan)->store);
+    log8_scale = &model->scale;
+    double factor = (double)log8_scale->first / 0.01;
+    CHECK(factor >= 0.999 && factor <= 2.501 && fabs((double)log8_scale->growth - 1 - 0.018 * factor) < 1e-6 &&
+          fabs((double)log8_scale->cap - 0.3 * factor) < 1e-6, "the scale is %g, %g, %g", (double)log8_scale->first,
+          (double)log8_scale->growth, (double)log8_scale->cap);
+    check_dense(plan, log8_error);
 }
 
 TEST(dense_labels_stay_within_their_bounds)
@@ -161,7 +177,7 @@ TEST(dense_labels_stay_within_their_bounds)
     for (size_t i = 0; i < CLASS_COUNTS; i++) {
         check_dense(&(struct plan){ .classes = class_counts[i], .codec = SSLD_CODEC_DENSE_F32 }, f32_error);
         check_dense(&(struct plan){ .classes = class_counts[i], .codec = SSLD_CODEC_DENSE_F16 }, half_error);
-        check_dense(&(struct plan){ .classes = class_counts[i], .codec = SSLD_CODEC_DENSE_LOG8 }, log8_error);
+        check_log8(&(struct plan){ .classes = class_counts[i], .codec = SSLD_CODEC_DENSE_LOG8 });
     }
 }
 

@@ -13,14 +13,41 @@
 
 static const struct plan small = { .classes = 10, .codec = SSLD_CODEC_DENSE_F16, .block_records = 4, .samples = 9,
                                    .views = 2 };
-static const struct plan small_topk = { .classes = 300, .codec = SSLD_CODEC_TOPK, .top_k = 3, .block_records = 8,
+static const struct plan small_topk = { .classes = 80, .codec = SSLD_CODEC_TOPK, .top_k = 3, .block_records = 8,
                                         .samples = 9, .views = 2 };
 
 /* -- SIGKILL ------------------------------------------------------------------------------------------------------ */
 
-/* The child: labels what is missing, says through the pipe how many records are committed, never returns. */
-static void label_in_child(const char *path, const struct plan *plan, int acknowledge)
+/* What the child that is killed does to the store at `path`. */
+struct work {
+    const struct plan *plan;
+    const char        *source; /* a store that is copied from; NULL: labels */
+};
+
+/* Copy from another store, as merging and coding anew do, a few samples at a time; committing now and then. */
+static int copy_missing(ssld_context *context, ssld_store_writer *writer, const struct work *work, int acknowledge)
 {
+    ssld_store *source = NULL;
+    if (ssld_store_open(context, work->source, NULL, &source))
+        return 5;
+    for (uint32_t view = 0; view < work->plan->views; view++)
+        for (uint64_t sample = 0; sample < work->plan->samples; sample += 10) {
+            ssld_store_range range = { sizeof range, sample, 10, view, 1 };
+            if (ssld_store_writer_copy(writer, source, &range, NULL))
+                return 6;
+            uint64_t records = ssld_store_writer_records(writer);
+            if (sample % 30 == 0 && (ssld_store_writer_commit(writer) ||
+                                     (acknowledge >= 0 && write(acknowledge, &records, sizeof records) != sizeof records)))
+                return 7;
+        }
+    ssld_store_close(source);
+    return ssld_store_writer_close(writer) ? 8 : 0;
+}
+
+/* The child: labels or copies what is missing, says through the pipe how many records are committed, never returns. */
+static void work_in_child(const char *path, const struct work *work, int acknowledge)
+{
+    const struct plan *plan = work->plan;
     ssld_context *context = NULL;
     ssld_store_writer *writer = NULL;
     ssld_store_writer_options options = writer_options(plan);
@@ -29,6 +56,8 @@ static void label_in_child(const char *path, const struct plan *plan, int acknow
     uint64_t sample = 0, count, ids[MOST_BATCH];
     if (ssld_context_create(NULL, &context) || ssld_store_writer_open(context, path, &options, &writer))
         _exit(1);
+    if (work->source)
+        _exit(copy_missing(context, writer, work, acknowledge));
     for (int32_t done = 1; ssld_store_writer_missing(writer, &view, &sample, &count) == SSLD_OK; done++) {
         int32_t taken = count < 5 ? (int32_t)count : 5;
         for (int32_t i = 0; i < taken; i++)
@@ -45,7 +74,7 @@ static void label_in_child(const char *path, const struct plan *plan, int acknow
 }
 
 /* Run the child for at most `nanoseconds`. Returns whether it was killed; `acknowledged` receives its last word. */
-static bool run_and_kill(const char *path, const struct plan *plan, long nanoseconds, uint64_t *acknowledged)
+static bool run_and_kill(const char *path, const struct work *work, long nanoseconds, uint64_t *acknowledged)
 {
     int words[2], how;
     CHECK(pipe(words) == 0, "no pipe");
@@ -53,7 +82,7 @@ static bool run_and_kill(const char *path, const struct plan *plan, long nanosec
     CHECK(child >= 0, "no child");
     if (child == 0) {
         close(words[0]);
-        label_in_child(path, plan, words[1]);
+        work_in_child(path, work, words[1]);
     }
     close(words[1]);
     struct timespec pause = { .tv_nsec = nanoseconds };
@@ -67,20 +96,34 @@ static bool run_and_kill(const char *path, const struct plan *plan, long nanosec
     return WIFSIGNALED(how);
 }
 
-TEST(store_killed_at_random_moments_equals_one_made_in_one_go)
+/* Whatever was going on, it is ended later. */
+static void complete(ssld_context *context, const char *path, const struct work *work)
 {
-    const struct plan plan = { .classes = 100, .codec = SSLD_CODEC_TOPK, .top_k = 5, .block_records = 7, .samples = 300,
-                               .views = 3 };
+    ssld_store_writer *writer = NULL;
+    ssld_store_writer_options options = writer_options(work->plan);
+    options.mode = SSLD_STORE_RESUME;
+    CHECK_OK(context, ssld_store_writer_open(context, path, &options, &writer));
+    if (work->source) {
+        int code = copy_missing(context, writer, work, -1);
+        CHECK(code == 0, "copying ended with %d", code);
+        return;
+    }
+    CHECK_OK(context, label_missing(context, writer, work->plan, 3, 4));
+    CHECK_OK(context, ssld_store_writer_close(writer));
+}
+
+static void kill_at_random_moments(const struct work *work, const float *rows)
+{
+    const struct plan *plan = work->plan;
     const char *asked = getenv("SSLD_TEST_KILLS");
-    long wanted = asked ? atol(asked) : 100, kills = 0, stores = 0, resumed = 0;
+    long wanted = asked ? atol(asked) : 60, kills = 0, stores = 0, resumed = 0;
     ssld_context *context = make_context();
-    float *rows = expected_rows(&plan);
     uint64_t state = (uint64_t)getpid(); /* other moments in every run */
     while (kills < wanted) {
         const char *path = fresh_path();
         uint64_t acknowledged = 0;
         /* From the first instruction to past the last. */
-        while (run_and_kill(path, &plan, (long)(next_random(&state) % 4000000), &acknowledged)) {
+        while (run_and_kill(path, work, (long)(next_random(&state) % 4000000), &acknowledged)) {
             kills++;
             ssld_store *store = NULL;
             int64_t missing, corrupt, right;
@@ -90,7 +133,7 @@ TEST(store_killed_at_random_moments_equals_one_made_in_one_go)
                       ssld_status_name(status));
                 continue;
             }
-            right = count_right(context, store, &plan, rows, &missing, &corrupt);
+            right = count_right(context, store, plan, rows, &missing, &corrupt);
             ssld_store_close(store);
             CHECK(right >= (int64_t)acknowledged && corrupt == 0,
                   "%lld right, %lld corrupt, %llu committed", (long long)right,
@@ -100,13 +143,68 @@ TEST(store_killed_at_random_moments_equals_one_made_in_one_go)
                 break;
         }
         stores++;
-        CHECK_OK(context, complete_store(context, path, &plan, SSLD_STORE_RESUME));
-        check_complete(context, path, &plan, rows);
+        complete(context, path, work);
+        check_complete(context, path, plan, rows);
         CHECK(zstd_test(path) <= 0, "zstd -t fails");
     }
     printf("# %ld kills in %ld stores, %ld with labels in the file\n", kills, stores, resumed);
     CHECK(resumed > 0, "no kill came while labels were written");
+    ssld_context_destroy(context);
+}
+
+static const struct plan killed = { .classes = 100, .codec = SSLD_CODEC_TOPK, .top_k = 5, .block_records = 7, .samples = 300,
+                                    .views = 3 };
+
+TEST(store_killed_at_random_moments_equals_one_made_in_one_go)
+{
+    const struct work work = { &killed, NULL };
+    float *rows = expected_rows(&killed);
+    kill_at_random_moments(&work, rows);
     free(rows);
+}
+
+/* A store of the killed one's labels with another codec or the same, and what copying it gives in one go. */
+static float *make_source(ssld_context *context, const char *path, const struct plan *plan)
+{
+    size_t classes = (size_t)killed.classes, all = killed.views * (size_t)killed.samples;
+    const struct work work = { &killed, path };
+    ssld_labels *labels = NULL;
+    ssld_store *store = NULL;
+    float *rows = malloc(all * classes * sizeof *rows);
+    unlink(path);
+    CHECK_OK(context, complete_store(context, path, plan, SSLD_STORE_CREATE));
+    const char *copy = fresh_path();
+    complete(context, copy, &work);
+    CHECK_OK(context, ssld_store_open(context, copy, NULL, &store));
+    CHECK_OK(context, ssld_labels_create(context, 1, killed.classes, &labels));
+    for (uint64_t id = 0; id < all; id++) {
+        uint64_t sample = id % killed.samples;
+        uint32_t view = (uint32_t)(id / killed.samples);
+        CHECK_OK(context, ssld_store_read_views(store, 1, &sample, &view, labels));
+        memcpy(rows + id * classes, ssld_labels_probabilities(labels), classes * sizeof *rows);
+    }
+    ssld_labels_destroy(labels);
+    ssld_store_close(store);
+    unlink(copy);
+    return rows;
+}
+
+TEST(merging_and_coding_anew_killed_at_random_moments_equal_those_done_in_one_go)
+{
+    ssld_context *context = make_context();
+    struct plan sources[] = { killed, killed };
+    sources[1].codec = SSLD_CODEC_DENSE_F32;
+    sources[1].top_k = 0;
+    for (int i = 0; i < 2; i++) {
+        char path[128];
+        fresh_path(); /* the folder is there then */
+        snprintf(path, sizeof path, "%s/source", test_folder);
+        float *rows = make_source(context, path, &sources[i]);
+        const struct work work = { &killed, path };
+        kill_at_random_moments(&work, rows);
+        unlink(path);
+        free(rows);
+    }
     ssld_context_destroy(context);
 }
 
@@ -577,6 +675,7 @@ TEST(the_folder_is_left_as_it_was)
 }
 
 TEST_MAIN(TEST_ROW(store_killed_at_random_moments_equals_one_made_in_one_go),
+          TEST_ROW(merging_and_coding_anew_killed_at_random_moments_equal_those_done_in_one_go),
           TEST_ROW(store_cut_off_at_any_byte_gives_no_wrong_label_and_can_be_completed),
           TEST_ROW(no_flipped_bit_gives_a_wrong_label), TEST_ROW(a_store_with_a_flipped_bit_is_gone_on_with_or_refused_unchanged),
           TEST_ROW(blocks_torn_by_a_power_cut_are_given_up_in_whatever_order_they_reached_the_disk),

@@ -102,6 +102,35 @@ TEST(shards_open_together_as_one_store_and_merge_and_split_without_a_change)
     ssld_context_destroy(context);
 }
 
+TEST(a_label_is_the_same_bits_alone_and_in_any_company)
+{
+    ssld_context *context = make_context();
+    const char *path = fresh_path();
+    const struct plan plan = { .classes = 333, .codec = SSLD_CODEC_TOPK, .top_k = 5, .samples = 60, .views = 1 };
+    ssld_labels *one = NULL, *many = NULL;
+    ssld_store *store = NULL;
+    uint64_t samples[61], state = 3;
+    uint32_t views[61] = { 0 };
+    CHECK_OK(context, complete_store(context, path, &plan, SSLD_STORE_CREATE));
+    CHECK_OK(context, ssld_store_open(context, path, NULL, &store));
+    CHECK_OK(context, ssld_labels_create(context, 1, plan.classes, &one));
+    CHECK_OK(context, ssld_labels_create(context, 61, plan.classes, &many));
+    for (int32_t count = 1; count <= 61; count++) {
+        for (int32_t i = 0; i < count; i++)
+            samples[i] = next_random(&state) % plan.samples;
+        CHECK_OK(context, ssld_store_read_views(store, count, samples, views, many));
+        for (int32_t i = 0; i < count; i++) {
+            CHECK_OK(context, ssld_store_read_views(store, 1, &samples[i], views, one));
+            CHECK(!memcmp(ssld_labels_probabilities(one), ssld_labels_probabilities(many) + 333 * i, 333 * sizeof(float)),
+                  "row %d of %d", i, count);
+        }
+    }
+    ssld_store_close(store);
+    ssld_labels_destroy(one);
+    ssld_labels_destroy(many);
+    ssld_context_destroy(context);
+}
+
 TEST(another_codec_gives_the_same_labels_as_far_as_it_can)
 {
     ssld_context *context = make_context();
@@ -516,6 +545,7 @@ TEST(the_folder_is_left_as_it_was)
 }
 
 TEST_MAIN(TEST_ROW(shards_open_together_as_one_store_and_merge_and_split_without_a_change),
+          TEST_ROW(a_label_is_the_same_bits_alone_and_in_any_company),
           TEST_ROW(another_codec_gives_the_same_labels_as_far_as_it_can),
           TEST_ROW(files_of_other_labels_are_refused_with_both_names),
           TEST_ROW(labels_committed_before_there_is_a_model_are_stored_and_learned_from_after_resuming),

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* shape_values.c - what the rows of a model and a record's few numbers say of every class.
+ *
+ * This file alone is compiled so that a*b+c may be one instruction: its products have 14 bits and are exact, so the sum is the
+ * same with one rounding as with two. And no value here is infinite or none, so that a maximum may be one instruction. */
+#include "store/codec.h"
+#include "store/vector.h"
+
+/* Sums of this many classes stay in registers while the rows go by. The compiler makes two or four vectors of one where its
+ * vectors are smaller. */
+typedef float slice __attribute__((vector_size(64), aligned(4), may_alias));
+#define SLICE (sizeof(slice) / sizeof(float))
+
+#define AT(row) (*(const slice *)(const void *)(row))
+#define TO(row) (*(slice *)(void *)(row))
+
+/* SSLD_SHAPE_VECTOR values from class c on. */
+ALWAYS_INLINE void part_values(const struct ssld_model *model, const float *numbers, size_t c, float *values)
+{
+    const float *row = model->rows + c;
+    slice a = AT(row), b = AT(row + SLICE), d = AT(row + 2 * SLICE), e = AT(row + 3 * SLICE);
+    for (int32_t j = 0; j < model->rank; j++) {
+        row += model->stride;
+        a += numbers[j] * AT(row);
+        b += numbers[j] * AT(row + SLICE);
+        d += numbers[j] * AT(row + 2 * SLICE);
+        e += numbers[j] * AT(row + 3 * SLICE);
+    }
+    TO(values) = a;
+    TO(values + SLICE) = b;
+    TO(values + 2 * SLICE) = d;
+    TO(values + 3 * SLICE) = e;
+}
+
+MULTIVERSION void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *shape, size_t c,
+                                  float v[SSLD_SHAPE_VECTOR])
+{
+    if (model->rank >= 0)
+        part_values(model, shape->numbers, c, v);
+    else
+        memset(v, 0, SSLD_SHAPE_VECTOR * sizeof *v);
+}
+
+MULTIVERSION void ssld_shape_values(const struct ssld_model *model, const struct ssld_shape *shape, float *v)
+{
+    for (size_t c = 0; c < model->stride; c += SSLD_SHAPE_VECTOR)
+        part_values(model, shape->numbers, c, v + c);
+}
+
+/* -- Weights of a tail -------------------------------------------------------------------------------------------- */
+
+#define LEAST_ROOT 0.03f /* of a weight: 8e-7 */
+
+typedef int32_t slice_mask __attribute__((vector_size(64), may_alias));
+
+/* v = max(v, e)^4 */
+ALWAYS_INLINE void raise(slice *v)
+{
+    slice least = { 0 }, square;
+    least += LEAST_ROOT;
+    slice_mask above = *v > least;
+    square = (slice)(((slice_mask)*v & above) | ((slice_mask)least & ~above));
+    square *= square;
+    *v = square * square;
+}
+
+/* One order of summing, whether records come alone or together: lane by lane over the slices, then the lanes one by one. */
+ALWAYS_INLINE float sum_of_slices(const slice *low, const slice *high)
+{
+    float lanes[SLICE], sum = 0;
+    TO(lanes) = *low + *high;
+    for (size_t i = 0; i < SLICE; i++)
+        sum += lanes[i];
+    return sum;
+}
+
+/* Weights of classes c to c + 2 SLICE of a record, in `a` and `b`. */
+ALWAYS_INLINE void weigh(const struct ssld_model *model, const float *numbers, size_t c, slice *a, slice *b)
+{
+    const float *row = model->rows + c;
+    slice low = AT(row), high = AT(row + SLICE);
+    for (int32_t j = 0; j < model->rank; j++) {
+        row += model->stride;
+        low += numbers[j] * AT(row);
+        high += numbers[j] * AT(row + SLICE);
+    }
+    raise(&low);
+    raise(&high);
+    *a = low;
+    *b = high;
+}
+
+/* Weights of the last classes, that do not fill two slices, and the sum of all, of which `low` and `high` are the slices before. */
+ALWAYS_INLINE float weigh_rest(const struct ssld_model *model, const float *numbers, size_t c, const slice *low,
+                               const slice *high, float *row)
+{
+    size_t count = (size_t)model->classes - c;
+    float rest[2 * SLICE];
+    slice a = { 0 }, b = { 0 };
+    if (count) {
+        weigh(model, numbers, c, &a, &b);
+        TO(rest) = a;
+        TO(rest + SLICE) = b;
+        memcpy(row + c, rest, count * sizeof *rest);
+        memset(rest + count, 0, (2 * SLICE - count) * sizeof *rest);
+        a = AT(rest);
+        b = AT(rest + SLICE);
+    }
+    a += *low;
+    b += *high;
+    return sum_of_slices(&a, &b);
+}
+
+MULTIVERSION float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row)
+{
+    size_t classes = (size_t)model->classes, c = 0;
+    slice low = { 0 }, high = { 0 };
+    for (; c + 2 * SLICE <= classes; c += 2 * SLICE) {
+        slice a, b;
+        weigh(model, shape->numbers, c, &a, &b);
+        TO(row + c) = a;
+        TO(row + c + SLICE) = b;
+        low += a;
+        high += b;
+    }
+    return weigh_rest(model, shape->numbers, c, &low, &high, row);
+}
+
+/* Variables of each of the four records: in arrays they would not stay in registers. */
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+#define DECLARE(i) \
+    const float *numbers##i = shapes[i]->numbers; \
+    float *row##i = rows[i]; \
+    slice low##i = { 0 }, high##i = { 0 };
+#define BEGIN(i) slice a##i = AT(from), b##i = AT(from + SLICE);
+#define ADD(i) \
+    a##i += numbers##i[j] * AT(from); \
+    b##i += numbers##i[j] * AT(from + SLICE);
+#define FINISH(i) \
+    raise(&a##i); \
+    raise(&b##i); \
+    TO(row##i + c) = a##i; \
+    TO(row##i + c + SLICE) = b##i; \
+    low##i += a##i; \
+    high##i += b##i;
+#define SUM(i) sums[i] = weigh_rest(model, numbers##i, c, &low##i, &high##i, row##i);
+
+MULTIVERSION void ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
+                                              float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD])
+{
+    size_t classes = (size_t)model->classes, c = 0;
+    EACH(DECLARE)
+    for (; c + 2 * SLICE <= classes; c += 2 * SLICE) {
+        const float *from = model->rows + c;
+        EACH(BEGIN)
+        for (int32_t j = 0; j < model->rank; j++) {
+            from += model->stride;
+            EACH(ADD)
+        }
+        EACH(FINISH)
+    }
+    EACH(SUM)
+}
