@@ -106,6 +106,9 @@ ssld_status ssld_onnx_transpose(struct reader *reader, const onnx_node *node, co
                                 const int32_t *perm, struct operand *result);
 ssld_status ssld_onnx_reshape(struct reader *reader, const onnx_node *node, const struct operand *src, int32_t ndims,
                               const struct whole *dims, struct operand *result);
+/* The same of a file that left the size of axis `open` to be worked out (-1: of none). */
+ssld_status ssld_onnx_reshape_open(struct reader *reader, const onnx_node *node, const struct operand *src, int32_t ndims,
+                                   const struct whole *dims, int32_t open, struct operand *result);
 /* RESHAPE that only adds and takes away axes of one element: `from` says for each axis of the result which one it was, -1: new. */
 ssld_status ssld_onnx_rearrange(struct reader *reader, const onnx_node *node, const struct operand *src, int32_t ndims,
                                 const int32_t *from, struct operand *result);

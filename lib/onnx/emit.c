@@ -330,19 +330,21 @@ ssld_status ssld_onnx_transpose(struct reader *reader, const onnx_node *node, co
 }
 
 /* Where the batch is among new axes: as many elements stand before it as did. Of several axes of one element that would do, the
- * one that was the batch's, else the first. */
-static bool place_batch(const struct view *from, int32_t ndims, const struct whole *dims, struct view *view)
+ * one that was the batch's, else the one whose size the file left open, else the first. */
+static bool place_batch(const struct view *from, int32_t ndims, const struct whole *dims, int32_t open, struct view *view)
 {
     int64_t before = from->outer, product = 1;
     for (int32_t i = 0; i < from->batch; i++)
         before *= from->dims[i];
+    int32_t best = -1;
     view->batch = -1;
     for (int32_t i = 0; i < ndims; i++) {
         int64_t size = view->dims[i];
         bool fits = before % product == 0 && size % (before / product) == 0 && before / product >= 1;
-        bool named = dims[i].per != 0,
-             better = view->batch < 0 || named || (i == from->batch && size == 1 && !dims[view->batch].per);
-        if (fits && better) {
+        bool named = dims[i].per != 0;
+        int32_t claim = named ? 4 : i == from->batch && size == 1 ? 3 : i == open ? 2 : i == from->batch ? 1 : 0;
+        if (fits && (claim > best || named)) {
+            best = claim;
             view->batch = i;
             view->outer = before / product;
         }
@@ -371,6 +373,12 @@ static ssld_status emit_reshape(struct reader *reader, const onnx_node *node, co
 ssld_status ssld_onnx_reshape(struct reader *reader, const onnx_node *node, const struct operand *src, int32_t ndims,
                               const struct whole *dims, struct operand *result)
 {
+    return ssld_onnx_reshape_open(reader, node, src, ndims, dims, -1, result);
+}
+
+ssld_status ssld_onnx_reshape_open(struct reader *reader, const onnx_node *node, const struct operand *src, int32_t ndims,
+                                   const struct whole *dims, int32_t open, struct operand *result)
+{
     struct view view = { .ndims = ndims, .dims = { 1, 1, 1, 1, 1, 1 }, .batch = -1, .outer = 1 };
     int64_t elements = 1;
     for (int32_t i = 0; i < ndims; i++) {
@@ -386,7 +394,7 @@ ssld_status ssld_onnx_reshape(struct reader *reader, const onnx_node *node, cons
         return ssld_onnx_refuse(reader, node, SSLD_FORMAT,
                                 "its new shape has %lld elements for an image, its input %lld", (long long)elements,
                                 (long long)ssld_view_elements(&src->view));
-    if (src->view.batch >= 0 && elements && !place_batch(&src->view, ndims, dims, &view))
+    if (src->view.batch >= 0 && elements && !place_batch(&src->view, ndims, dims, open, &view))
         return ssld_onnx_refuse(reader, node, SSLD_UNSUPPORTED,
                                 "its new shape tears the batch apart: it would mix images");
     return emit_reshape(reader, node, src, &view, result);

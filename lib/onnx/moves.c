@@ -24,9 +24,9 @@ static void wholes_of_view(const struct view *view, struct whole dims[SSLD_MOST_
 
 /* -- Shapes ------------------------------------------------------------------------------------------------------- */
 
-/* -1: as much as is left. Elements are counted for one image on both sides. */
+/* -1: as much as is left; `inferred` is its axis. Elements are counted for one image on both sides. */
 static ssld_status infer_size(const struct reader *reader, const onnx_node *node, const struct view *from,
-                              int32_t ndims, struct whole *dims)
+                              int32_t ndims, struct whole *dims, int32_t *inferred)
 {
     int64_t product = 1, elements = ssld_view_elements(from);
     int32_t open = -1;
@@ -48,6 +48,7 @@ static ssld_status infer_size(const struct reader *reader, const onnx_node *node
         return ssld_onnx_refuse(reader, node, SSLD_FORMAT, "%lld elements do not make rows of %lld",
                                 (long long)elements, (long long)product);
     dims[open] = (struct whole){ 0, elements / product };
+    *inferred = open;
     return SSLD_OK;
 }
 
@@ -84,7 +85,7 @@ ssld_status ssld_onnx_convert_reshape(struct reader *reader, const struct onnx_o
 {
     struct operand src, result;
     struct whole dims[SSLD_MOST_DIMS], old[SSLD_MOST_DIMS];
-    int32_t count;
+    int32_t count, open = -1;
     int64_t allow_zero = 0;
     ssld_status status;
     (void)row;
@@ -101,8 +102,8 @@ ssld_status ssld_onnx_convert_reshape(struct reader *reader, const struct onnx_o
             dims[i] = old[i];
         }
     divide_by_batch(&src.view, count, dims, reader->fixed_batch);
-    if ((status = infer_size(reader, node, &src.view, count, dims)) ||
-        (status = ssld_onnx_reshape(reader, node, &src, count, dims, &result)))
+    if ((status = infer_size(reader, node, &src.view, count, dims, &open)) ||
+        (status = ssld_onnx_reshape_open(reader, node, &src, count, dims, open, &result)))
         return status;
     return ssld_onnx_give(reader, node, 0, &result);
 }
