@@ -414,10 +414,10 @@ TEST(full_disk_leaves_inputs_as_they_are_and_no_output)
 TEST(folder_that_cannot_be_written_is_named)
 {
     make_stores();
-    static const char *const lines[] = { "store merge /sys/x.ssld @/shard1.ssld",
+    static const char *const lines[] = { "store merge /proc/x.ssld @/shard1.ssld",
                                          "store recode @/whole.ssld @/no/x.ssld",
                                          "store split @/whole.ssld @/no/x.ssld --view-count 1",
-                                         "store export @/whole.ssld --out /sys/x.npy",
+                                         "store export @/whole.ssld --out /proc/x.npy",
                                          "store import @/classes.npy @/no/x.ssld" };
     static const float rows[8] = { 0 };
     write_matrix("classes.npy", rows, 2, 4);

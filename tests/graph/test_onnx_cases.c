@@ -303,6 +303,19 @@ static bool has_other_types(const struct test_case *test)
     return false;
 }
 
+/* onnx 1.17 (Debian 13) expects a window that ceil_mode lets reach beyond the padding to be divided by positions that are not
+ * there: element 8 is 0.0846616. Later releases expect 0.105827, as the operator's text has it. */
+static bool was_corrected(const struct test_case *test)
+{
+    static const char name[] = "test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True";
+    if (strcmp(test->name, name) || !test->output_count)
+        return false;
+    struct array expected = array_of(test->outputs[0]);
+    bool corrected = expected.elements > 8 && fabs(expected.numbers[8] - 0.0846616) < 1e-6;
+    free(expected.numbers);
+    return corrected;
+}
+
 /* What cannot be tried at all, NULL if it can. */
 static const char *misfit(const struct test_case *test, char text[512])
 {
@@ -328,6 +341,8 @@ static const char *misfit(const struct test_case *test, char text[512])
     for (int i = 0; i < test->output_count; i++)
         if (!elements_of(test->outputs[i]))
             return "an output has no elements, which no tensor of a classifier has";
+    if (was_corrected(test))
+        return "a later release of onnx corrected what it expects";
     return has_other_types(test) ? "its numbers are stored as another type than it says" : NULL;
 }
 
