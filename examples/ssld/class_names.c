@@ -9,25 +9,27 @@
 
 #include "program.h"
 
-/* The whole file with a zero behind it. NULL after a text on standard error. */
+/* Names of a million classes are less. */
+#define MOST_BYTES (64 << 20)
+
+/* The whole file with a zero behind it. NULL after a text on standard error. A folder can be opened and says that it is as long
+ * as a number can say, so how much can be read decides. */
 static char *read_file(const char *path, size_t *size)
 {
     FILE *file = fopen(path, "rb");
-    char *text = NULL;
-    if (file && !fseek(file, 0, SEEK_END)) {
-        long end = ftell(file);
-        text = end >= 0 ? malloc((size_t)end + 1) : NULL;
-        rewind(file);
-        *size = text ? fread(text, 1, (size_t)end, file) : 0;
-        if (text && (ferror(file) || *size != (size_t)end)) {
-            free(text);
-            text = NULL;
-        }
-    }
-    if (text)
-        text[*size] = 0;
-    else
+    char *text = file ? malloc(MOST_BYTES + 1) : NULL;
+    *size = text ? fread(text, 1, MOST_BYTES, file) : 0;
+    if (!text || ferror(file)) {
         program_complain("%s: cannot be read: %s", path, strerror(errno));
+        free(text);
+        text = NULL;
+    } else if (*size == MOST_BYTES) {
+        program_complain("%s: more than %d bytes are no list of class names", path, MOST_BYTES);
+        free(text);
+        text = NULL;
+    } else {
+        text[*size] = 0;
+    }
     if (file)
         fclose(file);
     return text;
