@@ -249,7 +249,7 @@ def document(results):
     disturbed = sum(row.get("others", 0) > DISTURBED for row in results.rows)
     timed = sum("others" in row for row in results.rows)
     sections = [
-        "## Training steps",
+        "# Performance of training steps",
         paragraph("""Written by `bench/student.py`; change it there. A step is forward, SSLD's symmetric KL to soft
             labels, backward and SGD with momentum 0.9 and L2, on %d x %d pixels, with %d threads. libssld and the
             frameworks took turns in one run, a process each, for %d round%s; times are the medians over the rounds of
@@ -258,22 +258,22 @@ def document(results):
         surroundings(results),
         paragraph("""In %d of %d runs something else on the machine took more than %.0f %% of its CPUs' time; such a
             run counts only where there is no other.""", disturbed, timed, 100 * DISTURBED),
-        "### Targets", targets(results),
-        "### Steps",
+        "## Targets of training steps", targets(results),
+        "## Steps",
         paragraph("""Each framework runs in its own fastest mode, found by the table further down. "Bare convolutions"
             is the sum of the network's convolution primitives, measured by libssld in the same process. Spread is the
             slowest round minus the fastest, in percent of the median."""),
         steps_table(results),
         "\n".join(slower_in_bf16(results)),
-        "### Modes of the frameworks",
+        "## Modes of the frameworks",
         paragraph("""One short run each. A mode whose loss does not fall, although it sees the same batch again and
             again, computes wrong gradients and is not chosen, however fast. "Cores busy" is CPU time by wall time."""),
         modes_table(results),
-        "### Memory",
+        "## Memory",
         paragraph("""Peak resident memory of the process: libssld's largest round, a framework's smallest run in any
             mode. """ + " ".join(imports(results))),
         memory_table(results),
-        "### Threads", scaling_table(results),
-        "### Where the time goes", *breakdowns(results),
+        "## Threads", scaling_table(results),
+        "## Where the time goes", *breakdowns(results),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
