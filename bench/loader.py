@@ -273,12 +273,7 @@ def main():
             *rows, known = map(json.loads, file)
     else:
         known, rows = measure(given)
-    results = Results(known, rows)
-    if given.out:
-        section.put(given.out, "bench/loader.py", text_of(results))
-        print("\nwritten: %s" % given.out)
-    else:
-        print("\n" + text_of(results))
+    section.deliver(given.out, "bench/loader.py", text_of(Results(known, rows)))
 
 
 if __name__ == "__main__":

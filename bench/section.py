@@ -21,3 +21,12 @@ def put(path, name, text):
     with open(path + ".part", "w", encoding="utf-8") as file:
         file.write(document)
     os.replace(path + ".part", path)
+
+
+def deliver(path, name, text):
+    """Into the document, or onto the screen where there is none."""
+    if path:
+        put(path, name, text)
+        print("\nwritten: %s" % path)
+    else:
+        print("\n" + text)

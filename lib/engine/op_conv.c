@@ -172,10 +172,9 @@ static ssld_status prepare_widened(struct ssld_plan *plan, const struct step *st
  * oneDNN multiplies bfloat16 by the processor's tiles only where channels come last, several times as fast as without them. The
  * chunk stays in blocks, as all other operators want it, and is copied while it is in cache. */
 
-static bool may_be_last(const struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
+static bool may_be_last(struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
 {
-    const struct planes *src = &ssld_step_src((struct ssld_plan *)plan, step, 0)->planes;
-    const struct planes *dst = &ssld_step_dst((struct ssld_plan *)plan, step)->planes;
+    const struct planes *src = &ssld_step_src(plan, step, 0)->planes, *dst = &ssld_step_dst(plan, step)->planes;
     return !conv->depthwise && plan->copies_last && src->b == 16 && dst->b == 16 && src->type == ELEMENT_BF16 &&
            dst->type == ELEMENT_BF16;
 }
