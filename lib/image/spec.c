@@ -360,6 +360,12 @@ static ssld_status add_normalize(ssld_view_spec *spec)
     return read_operation(spec->context, &plain, &spec->operations[spec->count++]);
 }
 
+static ssld_status too_many_operations(const ssld_view_spec *spec)
+{
+    return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: more than %d operations beside normalize",
+                     SSLD_MOST_OPERATIONS - 1);
+}
+
 static ssld_status read_spec(ssld_view_spec *spec, const char *text)
 {
     struct slice rest = trimmed((struct slice){ text, strlen(text) });
@@ -370,12 +376,14 @@ static ssld_status read_spec(ssld_view_spec *spec, const char *text)
     while (rest.length) {
         struct slice from = rest;
         struct operation *operation = &spec->operations[spec->count];
-        /* One place is kept for the normalize that is added. */
-        if (spec->count == SSLD_MOST_OPERATIONS - 1)
-            return ssld_fail(spec->context, SSLD_INVALID_ARGUMENT, "view spec: more than %d operations",
-                             SSLD_MOST_OPERATIONS - 1);
+        /* One place is kept for normalize, written or added: what is printed has it and must be read again. */
+        bool full = spec->count - (spec->normalize >= 0) == SSLD_MOST_OPERATIONS - 1;
+        if (spec->count == SSLD_MOST_OPERATIONS)
+            return too_many_operations(spec);
         if (read_operation(spec->context, &rest, operation))
             return SSLD_INVALID_ARGUMENT;
+        if (full && operation->kind->stage != STAGE_NORMALIZE)
+            return too_many_operations(spec);
         if (operation->kind->stage > STAGE_NORMALIZE && spec->normalize < 0) {
             struct operation floats = *operation;
             if (add_normalize(spec))

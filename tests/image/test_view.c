@@ -202,6 +202,13 @@ TEST(impossible_specs_are_refused_with_the_word_and_what_was_expected)
     ssld_view_spec *spec = NULL;
     CHECK_STATUS(context, ssld_view_spec_parse(context, many, &spec), SSLD_INVALID_ARGUMENT);
     CHECK_TEXT(context, "more than 63 operations");
+    /* One less, to which a normalize is added: the printed text is as long as any that is read. */
+    many[(SSLD_MOST_OPERATIONS - 1) * 5] = 0;
+    CHECK_OK(context, ssld_view_spec_parse(context, many, &spec));
+    ssld_view_spec *again = NULL;
+    CHECK_OK(context, ssld_view_spec_parse(context, ssld_view_spec_text(spec), &again));
+    ssld_view_spec_destroy(again);
+    ssld_view_spec_destroy(spec);
     ssld_context_destroy(context);
 }
 
