@@ -18,7 +18,8 @@
  *
  * Bad images. An image that cannot be read, decoded or rendered is an error of its batch (SSLD_BAD_STOP); or it is left out
  * (SSLD_BAD_SKIP): the batch is smaller, its sample ids say who is there, and ssld_loader_bad() lists who is not. No image ever
- * takes another's place. Where memory runs out the batch fails in any case.
+ * takes another's place: a view that is to be mixed with a bad image is left out, too, and the bad one is listed. Where memory
+ * runs out the batch fails in any case.
  *
  * Several processes. Each makes the same loader with another `rank`. With a batch of B and R ranks an epoch's permutation is cut
  * into groups of B x R samples, and rank r gets the r-th B of each group: batch n of rank r is batch n x R + r of one process. With
