@@ -6,6 +6,7 @@
 #include "image/help.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,18 @@ static inline void remove_all(const char *path)
     if (folder)
         closedir(folder);
     rmdir(path);
+}
+
+/* Permissions do not bind root: after this the process is nobody until become_root(). False: it is not root anyway. */
+static inline bool become_nobody(void)
+{
+    return geteuid() == 0 && seteuid(65534) == 0;
+}
+
+static inline void become_root(bool was)
+{
+    if (was && seteuid(0))
+        abort();
 }
 
 /* -- IDX ---------------------------------------------------------------------------------------------------------- */

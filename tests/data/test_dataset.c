@@ -218,6 +218,88 @@ TEST(folder_without_classes_or_without_end_is_refused)
     ssld_context_destroy(context);
 }
 
+/* -- What cannot be read ------------------------------------------------------------------------------------------ */
+
+TEST(links_to_nothing_and_things_of_another_kind_are_named)
+{
+    ssld_context *context = make_context();
+    struct folder folder = make_folder();
+    add_folder(&folder, "cat");
+    add_file(&folder, "cat/a.png", png_colour, sizeof png_colour);
+    check_refused(context, place("list:", &folder, "cat"), NULL, SSLD_IO, "cat: not a regular file");
+    check_refused(context, place("idx:", &folder, "cat"), NULL, SSLD_IO, "cat: not a regular file");
+    check_refused(context, place("tar:", &folder, "cat"), NULL, SSLD_FORMAT, "cat: no .tar file in this folder");
+    check_refused(context, place("tar:", &folder, "none.tar"), NULL, SSLD_NOT_FOUND, "none.tar: cannot open: No such file");
+    check_refused(context, place("tar:", &folder, "cat/a.png/x.tar"), NULL, SSLD_NOT_FOUND, "x.tar: cannot open: Not a directory");
+    check_refused(context, place("list:", &folder, "none.txt"), NULL, SSLD_NOT_FOUND, "none.txt: cannot open: No such file");
+    add_text(&folder, "empty.txt", "\n  \n");
+    check_refused(context, place("list:", &folder, "empty.txt"), NULL, SSLD_FORMAT, "empty.txt: no image is listed; expected");
+    add_text(&folder, "below.txt", "cat/a.png 0\n\ncat/a.png/b.png 0\n");
+    check_refused(context, place("list:", &folder, "below.txt"), NULL, SSLD_NOT_FOUND, "below.txt:3: cannot find '");
+    CHECK(mkfifo(place("", &folder, "cat/b.png"), 0644) == 0, "no pipe");
+    add_text(&folder, "pipe.txt", "cat/b.png 0\n");
+    check_refused(context, place("list:", &folder, "pipe.txt"), NULL, SSLD_IO, "cat/b.png' is not a regular file");
+    ssld_dataset *dataset = open_dataset(context, place("dir:", &folder, ""), NULL);
+    CHECK(ssld_dataset_count(dataset) == 1, "%d samples", (int)ssld_dataset_count(dataset));
+    ssld_dataset_destroy(dataset);
+    CHECK(symlink("nowhere", place("", &folder, "cat/c.png")) == 0, "no symbolic link");
+    check_refused(context, place("dir:", &folder, ""), NULL, SSLD_NOT_FOUND, "/cat/c.png: a link to something that is not there");
+    add_text(&folder, "link.txt", "cat/a.png 0\ncat/c.png 0\n");
+    check_refused(context, place("list:", &folder, "link.txt"), NULL, SSLD_NOT_FOUND, "link.txt:2: cannot find '");
+    CHECK(!unlink(place("", &folder, "cat/c.png")) && !symlink("nowhere", place("", &folder, "dog")), "no symbolic link");
+    check_refused(context, place("dir:", &folder, ""), NULL, SSLD_NOT_FOUND, "/dog: a link to something that is not there");
+    remove_all(folder.path);
+    ssld_context_destroy(context);
+}
+
+/* Opening as a user who may enter the folder, but not everything in it. */
+static void check_forbidden(ssld_context *context, const char *text, const char *said)
+{
+    ssld_dataset *dataset = NULL;
+    bool root = become_nobody();
+    ssld_status status = ssld_dataset_open(context, text, NULL, &dataset);
+    become_root(root);
+    CHECK_STATUS(context, status, SSLD_IO);
+    CHECK_TEXT(context, said);
+}
+
+TEST(folders_and_files_that_may_not_be_read_are_named)
+{
+    static const struct {
+        const char *forbidden, *text, *said;
+    } rows[] = {
+        { "cat", "dir:", "/cat: cannot open the folder: Permission denied" },
+        { "dog/inner", "dir:", "/dog/inner: cannot open the folder: Permission denied" },
+        { "", "dir:", ": cannot open the folder: Permission denied" },
+        { "cat", "list:list.txt", "list.txt:2: cannot look at '" },
+        { "list.txt", "list:list.txt", "list.txt: cannot open: Permission denied" },
+        { "s.tar", "tar:s.tar", "s.tar: cannot open: Permission denied" },
+        { "s.tar", "idx:s.tar", "s.tar: cannot open: Permission denied" },
+        { "dog", "tar:dog", "dog: cannot open the folder: Permission denied" },
+    };
+    static const char *const folders[] = { "cat", "dog", "dog/inner" };
+    ssld_context *context = make_context();
+    struct folder folder = make_folder();
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        add_folder(&folder, folders[i]);
+    add_file(&folder, "cat/a.png", png_colour, sizeof png_colour);
+    add_file(&folder, "dog/a.png", png_colour, sizeof png_colour);
+    add_text(&folder, "list.txt", "dog/a.png 0\ncat/a.png 1\n");
+    add_text(&folder, "s.tar", "anything");
+    chmod(folder.path, 0755);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char prefix[8];
+        const char *colon = strchr(rows[i].text, ':') + 1, *path = place("", &folder, rows[i].forbidden);
+        struct stat info;
+        snprintf(prefix, sizeof prefix, "%.*s", (int)(colon - rows[i].text), rows[i].text);
+        CHECK(!stat(path, &info) && !chmod(path, 0), "%s cannot be forbidden", path);
+        check_forbidden(context, place(prefix, &folder, colon), rows[i].said);
+        CHECK(!chmod(path, info.st_mode & 0777), "%s cannot be allowed again", path);
+    }
+    remove_all(folder.path);
+    ssld_context_destroy(context);
+}
+
 /* -- Fingerprints ------------------------------------------------------------------------------------------------- */
 
 TEST(fingerprint_of_files_is_of_names_and_sizes_in_order_not_of_labels)
@@ -524,6 +606,8 @@ TEST(order_of_an_epoch_is_a_pinned_permutation)
 TEST_MAIN(TEST_ROW(list_has_a_sample_a_line), TEST_ROW(list_without_labels_has_none),
           TEST_ROW(list_paths_start_from_the_root_that_is_given), TEST_ROW(wrong_list_lines_are_named),
           TEST_ROW(folders_are_classes_in_byte_order), TEST_ROW(folder_without_classes_or_without_end_is_refused),
+          TEST_ROW(links_to_nothing_and_things_of_another_kind_are_named),
+          TEST_ROW(folders_and_files_that_may_not_be_read_are_named),
           TEST_ROW(fingerprint_of_files_is_of_names_and_sizes_in_order_not_of_labels),
           TEST_ROW(idx_is_the_same_plain_and_compressed_and_as_the_hosts_pixels),
           TEST_ROW(idx_file_cut_off_or_changed_anywhere_is_refused),

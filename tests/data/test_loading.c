@@ -410,6 +410,30 @@ TEST(views_with_a_bad_partner_are_left_out_and_the_partner_is_listed)
     ssld_context_destroy(bench.context);
 }
 
+TEST(image_that_may_not_be_opened_is_bad_like_any_other)
+{
+    struct bench bench = make_files(make_context());
+    ssld_loader_options options = make_options(FILES, 1);
+    ssld_bad_image image = { .struct_size = sizeof image };
+    CHECK(!chmod(bench.folder.path, 0755) && !chmod(place("", &bench.folder, "4.jpg"), 0), "4.jpg cannot be forbidden");
+    options.bad = SSLD_BAD_SKIP;
+    bool root = become_nobody();
+    ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
+    ssld_batch *batch = make_batch(bench.context);
+    ssld_status status = ssld_loader_next(loader, batch);
+    become_root(root);
+    CHECK_STATUS(bench.context, status, SSLD_OK);
+    CHECK(ssld_batch_count(batch) == FILES - 1 && ssld_loader_bad_count(loader) == 1, "%d views, %d bad images",
+          ssld_batch_count(batch), (int)ssld_loader_bad_count(loader));
+    CHECK_OK(bench.context, ssld_loader_bad(loader, 0, &image));
+    CHECK(image.sample == 4 && image.status == SSLD_IO && strstr(image.text, "4.jpg: cannot open: Permission denied"), "it says: %s",
+          image.text);
+    ssld_batch_destroy(batch);
+    ssld_loader_destroy(loader);
+    end_files(&bench);
+    ssld_context_destroy(bench.context);
+}
+
 TEST(data_of_nothing_but_bad_images_has_epochs_without_batches)
 {
     ssld_context *context = make_context();
@@ -769,6 +793,7 @@ TEST_MAIN(TEST_ROW(ranks_share_every_epoch_batch_by_batch_as_one_process_sees_it
           TEST_ROW(bad_images_are_left_out_and_listed_and_no_other_takes_their_place),
           TEST_ROW(bad_partner_stops_the_batch_and_is_named),
           TEST_ROW(views_with_a_bad_partner_are_left_out_and_the_partner_is_listed),
+          TEST_ROW(image_that_may_not_be_opened_is_bad_like_any_other),
           TEST_ROW(data_of_nothing_but_bad_images_has_epochs_without_batches),
           TEST_ROW(views_are_the_same_whatever_is_kept_in_memory), TEST_ROW(images_in_memory_are_not_read_again),
           TEST_ROW(statistics_say_what_was_done),
