@@ -10,7 +10,8 @@
  * (SSLD_PRIORITY_LOW): beside threads that compute they get what those leave, and all cores as soon as the host waits for a
  * batch; the host's thread then renders, too, so that a batch comes even where others' work takes every core. Training is not
  * disturbed, and what views cost appears as waiting (wait_seconds), not as a step that became slower: two threads that compute
- * in step lose twice the time that a third takes from one of them.
+ * in step lose twice the time that a third takes from one of them. Threads that spin while they wait leave nothing:
+ * docs/threading.md says how libgomp's are kept from it.
  *
  * Memory. With cache_bytes a loader keeps samples in memory: decoded, which spares decoding, if at that rate all of them fit, else
  * as their files' contents, which spares reading. Nothing that is kept goes again; what does not fit is read every time. Pixels

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "canvas.h"
+#include "program.h"
 
 #define MOST_FLOATS (3 * 4000 * 1500)
 #define CELL 120          /* the least width of a column */
