@@ -84,6 +84,32 @@ static inline void become_root(bool was)
         abort();
 }
 
+/* -- Opening ------------------------------------------------------------------------------------------------------ */
+
+static inline ssld_dataset *open_dataset(ssld_context *context, const char *text, const ssld_dataset_options *options)
+{
+    ssld_dataset *dataset = NULL;
+    CHECK_OK(context, ssld_dataset_open(context, text, options, &dataset));
+    return dataset;
+}
+
+static inline ssld_dataset_options make_dataset_options(void)
+{
+    ssld_dataset_options options;
+    ssld_dataset_options_init(&options, sizeof options);
+    return options;
+}
+
+/* Opening fails with this status and a text with this in it, and gives nothing. */
+static inline void check_refused(ssld_context *context, const char *text, const ssld_dataset_options *options,
+                                 ssld_status status, const char *said)
+{
+    ssld_dataset *dataset = NULL;
+    CHECK_STATUS(context, ssld_dataset_open(context, text, options, &dataset), status);
+    CHECK(!dataset, "%s gave a data set", text);
+    CHECK_TEXT(context, said);
+}
+
 /* -- IDX ---------------------------------------------------------------------------------------------------------- */
 
 #define IDX_COUNT 10

@@ -58,8 +58,7 @@ static void make_sources(ssld_context *context)
     for (int source = 0; source < SOURCES; source++) {
         uint8_t head[HEAD];
         ssld_dataset *dataset = NULL;
-        ssld_dataset_options options;
-        ssld_dataset_options_init(&options, sizeof options);
+        ssld_dataset_options options = make_dataset_options();
         options.manifest_path = place("", &folder, "m");
         CHECK_OK(context, ssld_dataset_open(context, text_of(&folder, source), &options, &dataset));
         ssld_dataset_destroy(dataset);
@@ -122,8 +121,7 @@ static void mend(uint8_t *bytes, size_t size, int source)
 static ssld_dataset *open_with(ssld_context *context, const struct opening *opening, const char *path)
 {
     ssld_dataset *dataset = NULL;
-    ssld_dataset_options options;
-    ssld_dataset_options_init(&options, sizeof options);
+    ssld_dataset_options options = make_dataset_options();
     options.manifest = opening->manifest;
     options.hash_contents = opening->hash;
     options.classes = opening->classes;

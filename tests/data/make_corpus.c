@@ -51,8 +51,7 @@ static void write_manifest(const struct folder *folder, int source, int flags, c
     static uint8_t bytes[1 << 14];
     ssld_context *context = make_context();
     ssld_dataset *dataset = NULL;
-    ssld_dataset_options options;
-    ssld_dataset_options_init(&options, sizeof options);
+    ssld_dataset_options options = make_dataset_options();
     options.manifest_path = place("", folder, "m");
     CHECK_OK(context, ssld_dataset_open(context, text_of(folder, source), &options, &dataset));
     ssld_dataset_destroy(dataset);

@@ -9,30 +9,6 @@
 
 #define FASHION "/usr/share/datasets/fashion-mnist/"
 
-static ssld_dataset *open_dataset(ssld_context *context, const char *text, const ssld_dataset_options *options)
-{
-    ssld_dataset *dataset = NULL;
-    CHECK_OK(context, ssld_dataset_open(context, text, options, &dataset));
-    return dataset;
-}
-
-static ssld_dataset_options make_options(void)
-{
-    ssld_dataset_options options;
-    ssld_dataset_options_init(&options, sizeof options);
-    return options;
-}
-
-/* Opening fails with this status and a text with this in it, and gives nothing. */
-static void check_refused(ssld_context *context, const char *text, const ssld_dataset_options *options,
-                          ssld_status status, const char *said)
-{
-    ssld_dataset *dataset = NULL;
-    CHECK_STATUS(context, ssld_dataset_open(context, text, options, &dataset), status);
-    CHECK(!dataset, "%s gave a data set", text);
-    CHECK_TEXT(context, said);
-}
-
 static void check_sample(const ssld_dataset *dataset, uint64_t sample, const char *name, int32_t label)
 {
     char given[256];
@@ -96,7 +72,7 @@ TEST(list_paths_start_from_the_root_that_is_given)
 {
     ssld_context *context = make_context();
     struct folder folder = make_folder();
-    ssld_dataset_options options = make_options();
+    ssld_dataset_options options = make_dataset_options();
     char text[1024];
     add_folder(&folder, "elsewhere");
     add_file(&folder, "elsewhere/a.png", png_colour, sizeof png_colour);
@@ -142,7 +118,7 @@ TEST(wrong_list_lines_are_named)
     add_file(&folder, "a.png", png_colour, sizeof png_colour);
     add_folder(&folder, "folder");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        ssld_dataset_options options = make_options();
+        ssld_dataset_options options = make_dataset_options();
         options.classes = rows[i].classes;
         add_text(&folder, "list.txt", rows[i].text);
         check_refused(context, place("list:", &folder, "list.txt"), &options, rows[i].status, rows[i].said);
@@ -181,7 +157,7 @@ TEST(folders_are_classes_in_byte_order)
           ssld_dataset_classes(dataset)); /* "empty" is 3 and has nothing */
     ssld_dataset_destroy(dataset);
 
-    ssld_dataset_options options = make_options();
+    ssld_dataset_options options = make_dataset_options();
     options.limit = 2;
     dataset = open_dataset(context, place("dir:", &folder, ""), &options);
     CHECK(ssld_dataset_count(dataset) == 2 && ssld_dataset_classes(dataset) == 3, "limited to %d samples of %d classes",
@@ -230,7 +206,8 @@ TEST(links_to_nothing_and_things_of_another_kind_are_named)
     check_refused(context, place("idx:", &folder, "cat"), NULL, SSLD_IO, "cat: not a regular file");
     check_refused(context, place("tar:", &folder, "cat"), NULL, SSLD_FORMAT, "cat: no .tar file in this folder");
     check_refused(context, place("tar:", &folder, "none.tar"), NULL, SSLD_NOT_FOUND, "none.tar: cannot open: No such file");
-    check_refused(context, place("tar:", &folder, "cat/a.png/x.tar"), NULL, SSLD_NOT_FOUND, "x.tar: cannot open: Not a directory");
+    check_refused(context, place("tar:", &folder, "cat/a.png/x.tar"), NULL, SSLD_NOT_FOUND,
+                  "x.tar: cannot open: Not a directory");
     check_refused(context, place("list:", &folder, "none.txt"), NULL, SSLD_NOT_FOUND, "none.txt: cannot open: No such file");
     add_text(&folder, "empty.txt", "\n  \n");
     check_refused(context, place("list:", &folder, "empty.txt"), NULL, SSLD_FORMAT, "empty.txt: no image is listed; expected");
@@ -378,7 +355,7 @@ TEST(idx_is_the_same_plain_and_compressed_and_as_the_hosts_pixels)
     CHECK(ssld_dataset_classes(unlabelled) == 0 && ssld_dataset_label(unlabelled, 0) == -1, "labels from nowhere");
     CHECK(same_fingerprint(unlabelled, host), "labels are in the fingerprint");
     ssld_dataset_destroy(unlabelled);
-    ssld_dataset_options options = make_options();
+    ssld_dataset_options options = make_dataset_options();
     options.limit = 3;
     ssld_dataset *limited = open_dataset(context, text[0], &options);
     CHECK(ssld_dataset_count(limited) == 3 && ssld_dataset_classes(limited) == 5, "%d samples",
@@ -520,7 +497,7 @@ TEST(impossible_pixels_are_refused)
 TEST(unknown_data_sets_and_options_are_refused)
 {
     ssld_context *context = make_context();
-    ssld_dataset_options options = make_options();
+    ssld_dataset_options options = make_dataset_options();
     static const char *const texts[] = { "", "train.txt", "lmdb:train", "list", "list:", "lis:a", "LIST:a", "idx:" };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         check_refused(context, texts[i], NULL, SSLD_INVALID_ARGUMENT,
@@ -530,7 +507,7 @@ TEST(unknown_data_sets_and_options_are_refused)
     check_refused(context, "list:/tmp", NULL, SSLD_IO, "/tmp: not a regular file");
     options.classes = -1;
     check_refused(context, "list:/tmp", &options, SSLD_INVALID_ARGUMENT, "classes is -1");
-    options = make_options();
+    options = make_dataset_options();
     options.struct_size = 3;
     check_refused(context, "list:/tmp", &options, SSLD_INVALID_ARGUMENT, "struct_size");
     ssld_context_destroy(context);

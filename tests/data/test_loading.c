@@ -1,39 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What loaders offer beside batches: parts for several processes, images left out, images kept in memory, samples of a host's
  * own, and what they say of themselves. */
-#include "data/files.h"
+#include "data/loaders.h"
 
 #include "data/order.h"
 
 #define COUNT 53
 #define SIDE 8
 #define FLOATS (SIDE * SIDE)
-
-static ssld_loader_options make_options(int32_t batch, int32_t threads)
-{
-    ssld_loader_options options;
-    ssld_loader_options_init(&options, sizeof options);
-    options.batch = batch;
-    options.threads = threads;
-    options.view_seed = 77;
-    options.order_seed = 78;
-    return options;
-}
-
-static ssld_batch *make_batch(ssld_context *context)
-{
-    ssld_batch *batch = NULL;
-    CHECK_OK(context, ssld_batch_create(context, &batch));
-    return batch;
-}
-
-static ssld_loader *make_loader(ssld_context *context, const ssld_dataset *dataset, const ssld_view_spec *spec,
-                                const ssld_loader_options *options)
-{
-    ssld_loader *loader = NULL;
-    CHECK_OK(context, ssld_loader_create(context, dataset, spec, options, &loader));
-    return loader;
-}
 
 static ssld_loader_statistics statistics_of(ssld_context *context, ssld_loader *loader)
 {
@@ -400,8 +374,8 @@ TEST(views_with_a_bad_partner_are_left_out_and_the_partner_is_listed)
             char name[64];
             CHECK_OK(bench.context, ssld_loader_bad(loader, i, &image));
             ssld_dataset_name(bench.dataset, image.sample, name, sizeof name);
-            CHECK(is_damaged(image.sample) && named[image.sample] && strstr(image.text, name), "listed: %d, %s", (int)image.sample,
-                  image.text);
+            CHECK(is_damaged(image.sample) && named[image.sample] && strstr(image.text, name), "listed: %d, %s",
+                  (int)image.sample, image.text);
         }
         ssld_batch_destroy(batch);
         ssld_loader_destroy(loader);
@@ -426,8 +400,8 @@ TEST(image_that_may_not_be_opened_is_bad_like_any_other)
     CHECK(ssld_batch_count(batch) == FILES - 1 && ssld_loader_bad_count(loader) == 1, "%d views, %d bad images",
           ssld_batch_count(batch), (int)ssld_loader_bad_count(loader));
     CHECK_OK(bench.context, ssld_loader_bad(loader, 0, &image));
-    CHECK(image.sample == 4 && image.status == SSLD_IO && strstr(image.text, "4.jpg: cannot open: Permission denied"), "it says: %s",
-          image.text);
+    CHECK(image.sample == 4 && image.status == SSLD_IO && strstr(image.text, "4.jpg: cannot open: Permission denied"),
+          "it says: %s", image.text);
     ssld_batch_destroy(batch);
     ssld_loader_destroy(loader);
     end_files(&bench);
