@@ -213,8 +213,9 @@ static ssld_status report(struct labelling *l, double seconds)
            l->values->labels, info.records, added, seconds, (double)added / seconds, bytes,
            100 * ssld_loader_wait_seconds(l->loader) / seconds);
     if (info.records < l->total)
-        printf("%s: %" PRIu64 " views of images that cannot be read have no label; train with --bad-images skip\n",
-               l->values->labels, l->total - info.records);
+        printf("%s: %" PRIu64 " views of images that cannot be read%s have no label; train with --bad-images skip\n",
+               l->values->labels, l->total - info.records,
+               ssld_view_spec_mixes(l->source.spec) ? ", or are mixed with one," : "");
     if (l->quality.views)
         report_teacher(l);
     log_begin(log, "done");

@@ -2,8 +2,12 @@
 /* main.c - the ssld program: offline knowledge distillation from the command line, on libssld's public interface. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "program.h"
+
+/* How often a thread that has nothing to do looks for work before it sleeps: a quarter of a millisecond. */
+#define SPINS "10000"
 
 static const struct command *const commands[] = { &label_command, &train_command, &eval_command, &views_command,
                                                 &model_info_command, &store_info_command, &store_verify_command, &store_check_command,
@@ -115,8 +119,24 @@ static int dispatch(int count, char **arguments)
     return command ? run(command, count - words, arguments + words) : unknown_command(count, arguments);
 }
 
+/* Compute threads wait for each other several times a step, and prefetch threads render views meanwhile, but not on a core
+ * whose thread spins. libgomp lets it spin for milliseconds, longer than most such waits. How long is read from the environment
+ * before main(), so the program starts itself again; where that cannot be, it goes on as it is. */
+static void shorten_spinning(char **arguments)
+{
+    char path[4096];
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", SPINS, 1))
+        return;
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length <= 0)
+        return;
+    path[length] = 0;
+    execv(path, arguments);
+}
+
 int main(int count, char **arguments)
 {
+    shorten_spinning(arguments);
     int code = dispatch(count - 1, arguments + 1);
     /* A full disk or a closed pipe behind standard output is a failure like any other. */
     if (fflush(stdout) || ferror(stdout)) {

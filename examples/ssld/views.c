@@ -234,7 +234,7 @@ static int32_t next_best(const float *probabilities, int32_t classes, const int3
     return best;
 }
 
-/* "70% + 30% of sample 12" */
+/* "+30% sample 12", or "+box sample 12": with the largest of ImageNet's numbers it fits into the narrowest column. */
 static ssld_status draw_mix(struct viewing *v, int32_t row, int32_t column)
 {
     char text[96];
@@ -242,8 +242,10 @@ static ssld_status draw_mix(struct viewing *v, int32_t row, int32_t column)
     ssld_status status = ssld_view_partner(v->source.spec, v->seed, v->samples.numbers[row], (uint32_t)v->views.numbers[column],
                                            ssld_dataset_count(v->source.dataset), v->source.shape, &mix);
     if (!status && mix.kind != SSLD_MIX_NONE) {
-        snprintf(text, sizeof text, "%.0f%% %s %.0f%% of sample %" PRIu64, 100 * mix.share,
-                 mix.kind == SSLD_MIX_BOX ? "with a box," : "+", 100 * (1 - mix.share), mix.partner);
+        if (mix.kind == SSLD_MIX_BOX)
+            snprintf(text, sizeof text, "+box sample %" PRIu64, mix.partner);
+        else
+            snprintf(text, sizeof text, "+%.0f%% sample %" PRIu64, 100 * (1 - mix.share), mix.partner);
         sheet_answer(&v->sheet, row, column, 0, 0, false, text);
     }
     return status;
@@ -385,7 +387,7 @@ const struct command views_command = {
     "A row of the picture is a sample, a column a view. The pixels are those that teacher and student see,\n"
     "with the normalisation undone. With --labels each view has its most probable classes below it, the\n"
     "sample's own in green; the store must be of this data set, and of this view spec and seed if they are\n"
-    "given.\n",
+    "given. Below a view that is mixed stands its partner, with the partner's share or \"box\".\n",
     "  ssld views --data list:train_list.txt --labels labels.ssld --names classes.txt --out sheet.png",
     options, sizeof(struct views_values), run
 };

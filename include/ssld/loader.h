@@ -10,7 +10,8 @@
  * (SSLD_PRIORITY_LOW): beside threads that compute they get what those leave, and all cores as soon as the host waits for a
  * batch; the host's thread then renders, too, so that a batch comes even where others' work takes every core. Training is not
  * disturbed, and what views cost appears as waiting (wait_seconds), not as a step that became slower: two threads that compute
- * in step lose twice the time that a third takes from one of them.
+ * in step lose twice the time that a third takes from one of them. Threads that spin while they wait leave nothing:
+ * docs/threading.md says how libgomp's are kept from it.
  *
  * Memory. With cache_bytes a loader keeps samples in memory: decoded, which spares decoding, if at that rate all of them fit, else
  * as their files' contents, which spares reading. Nothing that is kept goes again; what does not fit is read every time. Pixels
@@ -18,7 +19,8 @@
  *
  * Bad images. An image that cannot be read, decoded or rendered is an error of its batch (SSLD_BAD_STOP); or it is left out
  * (SSLD_BAD_SKIP): the batch is smaller, its sample ids say who is there, and ssld_loader_bad() lists who is not. No image ever
- * takes another's place. Where memory runs out the batch fails in any case.
+ * takes another's place: a view that is to be mixed with a bad image is left out, too, and the bad one is listed. Where memory
+ * runs out the batch fails in any case.
  *
  * Several processes. Each makes the same loader with another `rank`. With a batch of B and R ranks an epoch's permutation is cut
  * into groups of B x R samples, and rank r gets the r-th B of each group: batch n of rank r is batch n x R + r of one process. With

@@ -142,6 +142,15 @@ static ssld_status fail_at(const struct walk *walk, const char *name, const char
     return ssld_problem_errno(problem, path, verb);
 }
 
+/* stat() failed, perhaps at a link's target. */
+static ssld_status fail_stat(const struct walk *walk, const char *name, unsigned char type, struct ssld_problem *problem)
+{
+    if (type != DT_LNK || errno != ENOENT)
+        return fail_at(walk, name, "stat", problem);
+    return ssld_problem_set(problem, SSLD_NOT_FOUND, "%s/%s: a link to something that is not there; remove it or mend it",
+                            walk->root, name);
+}
+
 static ssld_status walk_folder(struct walk *walk, struct class *class, int parent, const char *last, const char *name,
                                int depth, struct ssld_problem *problem);
 
@@ -161,7 +170,7 @@ static ssld_status walk_entry(struct walk *walk, struct class *class, int folder
     if ((type != DT_REG && type != DT_LNK) || !is_image_name(entry->d_name))
         return SSLD_OK;
     if (fstatat(folder, entry->d_name, &info, 0)) /* a link's target */
-        return fail_at(walk, name, "stat", problem);
+        return fail_stat(walk, name, type, problem);
     struct ssld_stamp stamp = ssld_stamp_of(&info, walk->now);
     return S_ISREG(info.st_mode) ? add_find(walk->context, &class->names, &class->images, name, &stamp, number, problem)
                                  : SSLD_OK;
@@ -225,7 +234,7 @@ static ssld_status find_class(struct walk *walk, const struct dirent *entry, str
     bool folder = entry->d_type == DT_DIR;
     if (entry->d_type == DT_UNKNOWN || entry->d_type == DT_LNK) {
         if (fstatat(walk->descriptor, entry->d_name, &info, 0))
-            return fail_at(walk, entry->d_name, "stat", problem);
+            return fail_stat(walk, entry->d_name, DT_LNK, problem);
         folder = S_ISDIR(info.st_mode);
     }
     return folder ? add_find(walk->context, &walk->names, &walk->found, entry->d_name, &none, 0, problem) : SSLD_OK;

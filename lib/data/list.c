@@ -4,6 +4,7 @@
  *
  * A manifest spares the look at every file: the list's own stamp says that the lines are the same, the stamps of the
  * folders that no file in them came, went or was renamed. */
+#define _GNU_SOURCE /* the strerror_r() that returns its text */
 #include "data/listing.h"
 
 #include <errno.h>
@@ -204,6 +205,15 @@ static const struct ssld_entry *known_entry(const struct reading *reading, const
     return entry;
 }
 
+static ssld_status fail_look(const char *line, const char *path, struct ssld_problem *problem)
+{
+    char reason[128];
+    if (errno == ENOENT || errno == ENOTDIR)
+        return ssld_problem_set(problem, SSLD_NOT_FOUND, "%s: cannot find '%s'; is the root folder right?", line, path);
+    return ssld_problem_set(problem, SSLD_IO, "%s: cannot look at '%s': %s", line, path,
+                            strerror_r(errno, reason, sizeof reason));
+}
+
 static ssld_status look_at(struct reading *reading, uint64_t number, struct ssld_problem *problem)
 {
     struct ssld_opening *opening = reading->opening;
@@ -220,9 +230,7 @@ static ssld_status look_at(struct reading *reading, uint64_t number, struct ssld
     }
     ssld_files_path(root, name, strlen(name), path);
     if (stat(path, &info))
-        return ssld_problem_set(problem, errno == ENOENT || errno == ENOTDIR ? SSLD_NOT_FOUND : SSLD_IO,
-                                "%s: cannot find '%s'; is the root folder right?", line_of(reading, number, line, sizeof line),
-                                path);
+        return fail_look(line_of(reading, number, line, sizeof line), path, problem);
     if (!S_ISREG(info.st_mode))
         return ssld_problem_set(problem, SSLD_IO, "%s: '%s' is not a regular file", line_of(reading, number, line, sizeof line),
                                 path);
@@ -344,6 +352,9 @@ static ssld_status read_list(struct reading *reading)
     if (ssld_listing_container(listing, "*", 1, &none, &problem))
         return ssld_fail(context, problem.status, "%s", problem.text);
     ssld_status status = add_lines(reading);
+    if (!status && !listing->count)
+        status = ssld_fail(context, SSLD_FORMAT, "%s: no image is listed; expected a line 'path label' or 'path' for each",
+                           reading->opening->place);
     if (!status)
         status = index_manifest(reading);
     if (!status)

@@ -220,6 +220,16 @@ static inline void set_up(void)
     CHECK_RUN(0, TRAIN "--epochs 8 --seed 7 --out @/teacher.onnx");
 }
 
+/* The number behind a key of the JSON line on standard output. */
+static inline double told(const char *key)
+{
+    char name[64];
+    snprintf(name, sizeof name, "\"%s\":", key);
+    const char *value = strstr(output, name);
+    CHECK(value, "no %s in %.1200s", key, output);
+    return strtod(value + strlen(name), NULL);
+}
+
 /* -- Stores ------------------------------------------------------------------------------------------------------- */
 
 /* Do two stores hold the same labels, record for record, of every view? */

@@ -462,16 +462,6 @@ TEST(labels_of_another_run_are_refused_by_name)
 
 #define BENCH "bench student PPLCNet_x0_25 --variant small --size 32 --batch 4 --classes 10 --steps 2 --repeats 1 "
 
-/* The number behind a key of the JSON line on standard output. */
-static double told(const char *key)
-{
-    char name[64];
-    snprintf(name, sizeof name, "\"%s\":", key);
-    const char *value = strstr(output, name);
-    CHECK(value, "no %s in %.1200s", key, output);
-    return strtod(value + strlen(name), NULL);
-}
-
 TEST(bench_tells_programs_everything_in_one_line)
 {
     static const char *const times[] = { "create_ms", "step_ms", "step_ms_fastest", "images_per_s", "forward_ms",
@@ -507,6 +497,52 @@ TEST(bench_shows_people_where_the_time_goes)
         CHECK_SAYS(output, parts[i]);
     CHECK_RUN(0, "bench student @/teacher.onnx --batch 4 --steps 1 --repeats 1 --precision auto");
     CHECK_SAYS(output, "1 x 28 x 28, 4 classes");
+}
+
+/* -- Cores -------------------------------------------------------------------------------------------------------- */
+
+/* What a run has in its environment once it works. "" before that. */
+static const char *environment_of(pid_t child, const char *name)
+{
+    static char text[65536];
+    char path[64], key[64];
+    snprintf(path, sizeof path, "/proc/%ld/environ", (long)child);
+    FILE *file = fopen(path, "rb");
+    size_t size = file ? fread(text, 1, sizeof text - 1, file) : 0, length = (size_t)snprintf(key, sizeof key, "%s=", name);
+    if (file)
+        fclose(file);
+    text[size] = 0;
+    for (const char *at = text; at < text + size; at += strlen(at) + 1)
+        if (!strncmp(at, key, length))
+            return at + length;
+    return "";
+}
+
+TEST(compute_threads_leave_their_cores_soon_unless_the_user_says_otherwise)
+{
+    static const char policy[] = "OMP_WAIT_POLICY";
+    char kept[32], spins[32];
+    set_up();
+    snprintf(kept, sizeof kept, "%s", getenv(policy) ? getenv(policy) : "passive");
+    unsetenv(policy);
+    pid_t child = start(TRAIN "--epochs 1000000");
+    setenv(policy, kept, 1);
+    bool readable = !access("/proc/self/environ", R_OK);
+    for (int i = 0; readable && i < 1000 && !*environment_of(child, "GOMP_SPINCOUNT"); i++)
+        usleep(10000);
+    snprintf(spins, sizeof spins, "%s", environment_of(child, "GOMP_SPINCOUNT"));
+    kill(child, SIGKILL);
+    CHECK(finish(child) == -SIGKILL, "it ended by itself: %.600s", errors);
+    if (!readable)
+        SKIP("there is no /proc to see it in");
+    CHECK(!strcmp(spins, "10000"), "GOMP_SPINCOUNT is '%s'", spins);
+    child = start(TRAIN "--epochs 1000000 --log @/cores.log");
+    for (int i = 0; i < 1000 && size_of(in_folder("cores.log")) < 1; i++)
+        usleep(10000);
+    bool changed = *environment_of(child, "GOMP_SPINCOUNT") != 0, same = !strcmp(environment_of(child, policy), kept);
+    kill(child, SIGKILL);
+    finish(child);
+    CHECK(!changed && same, "the user's setting was overruled");
 }
 
 /* -- Progress ----------------------------------------------------------------------------------------------------- */
@@ -549,4 +585,5 @@ TEST_MAIN(TEST_ROW(help_shows_every_command_and_option_with_its_default),
           TEST_ROW(schedules_are_counted_in_epochs), TEST_ROW(loss_that_is_not_finite_stops_and_the_checkpoint_stays),
           TEST_ROW(labels_of_another_run_are_refused_by_name),
           TEST_ROW(bench_tells_programs_everything_in_one_line), TEST_ROW(bench_shows_people_where_the_time_goes),
+          TEST_ROW(compute_threads_leave_their_cores_soon_unless_the_user_says_otherwise),
           TEST_ROW(progress_is_a_bar_on_a_terminal_only))

@@ -66,16 +66,6 @@ static int names_with(const char *part)
     return count;
 }
 
-/* The number behind a key of the JSON that was printed. */
-static double told(const char *key)
-{
-    char name[64];
-    snprintf(name, sizeof name, "\"%s\":", key);
-    const char *value = strstr(output, name);
-    CHECK(value, "no %s in %.600s", key, output);
-    return strtod(value + strlen(name), NULL);
-}
-
 static void make_folder(const char *name)
 {
     CHECK(!mkdir(in_folder(name), 0700) || errno == EEXIST, "%s cannot be made", name);

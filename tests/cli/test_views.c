@@ -5,6 +5,9 @@
 
 #include <math.h>
 
+#include "canvas.h"
+#include "program.h"
+
 #define MOST_FLOATS (3 * 4000 * 1500)
 #define CELL 120          /* the least width of a column */
 #define SHEET "views " DATA
@@ -213,6 +216,72 @@ TEST(views_that_are_not_labelled_yet_are_shown_without_answers)
     free(all.pixels);
 }
 
+/* -- Mixed views -------------------------------------------------------------------------------------------------- */
+
+int program_complain(const char *format, ...) /* what canvas.c, which is the program's, has of it */
+{
+    (void)format;
+    return 1;
+}
+
+/* How often a text in the sheet's black stands on white. */
+static int count_texts(const struct picture *picture, const char *text)
+{
+    struct canvas canvas;
+    int count = 0;
+    CHECK(canvas_make((int32_t)strlen(text) * GLYPH_WIDTH, GLYPH_HEIGHT, &canvas), "no canvas");
+    canvas_text(&canvas, 0, 0, canvas.width, (struct colour){ 24, 24, 27 }, text);
+    for (int32_t top = 0; top + canvas.height <= picture->height; top++)
+        for (int32_t left = 0; left + canvas.width <= picture->width; left++) {
+            bool same = true;
+            for (int32_t i = 0; same && i < canvas.width * canvas.height; i++)
+                for (int32_t c = 0; c < 3; c++)
+                    same &= canvas.pixels[3 * i + c] ==
+                            lrintf(255 * *pixel_at(picture, c, top + i / canvas.width, left + i % canvas.width));
+            count += same;
+        }
+    canvas_free(&canvas);
+    return count;
+}
+
+TEST(mixed_views_show_the_mixture_and_name_the_partner)
+{
+    static const char spec[] = "pad_crop(28,2) flip(0.5) mixup_or_cutmix(0.8, 1, p=0.8)", plain[] = "pad_crop(28,2) flip(0.5)";
+    const int32_t shape[3] = { 1, SIDE, SIDE };
+    ssld_view_spec *parsed = NULL;
+    int kinds[3] = { 0 };
+    set_up();
+    CHECK_OK(context, ssld_view_spec_parse(context, spec, &parsed));
+    for (uint64_t sample = 180; sample < 190; sample++) {
+        ssld_view_mix mix = { .struct_size = sizeof mix };
+        float own[SIDE * SIDE], other[SIDE * SIDE];
+        char text[64] = "";
+        CHECK_RUN(0, SHEET "--views \"%s\" --seed 6 --samples %d --view-numbers 3 --scale 1 --out @/mixed.png", spec, (int)sample);
+        struct picture picture = read_picture("mixed.png");
+        CHECK_OK(context, ssld_view_partner(parsed, 6, sample, 3, IMAGES, shape, &mix));
+        render(plain, 6, sample, 3, own);
+        if (mix.kind != SSLD_MIX_NONE) {
+            render(plain, 6, mix.partner, 3, other);
+            ssld_view_mix_pixels(&mix, shape, other, own);
+        }
+        for (int i = 0; i < SIDE * SIDE; i++)
+            own[i] = rintf(255 * own[i]) / 255;
+        CHECK(count_views(&picture, own, 1) == 1, "the mixture of sample %d is not on the sheet", (int)sample);
+        if (mix.kind == SSLD_MIX_BOX)
+            snprintf(text, sizeof text, "+box sample %d", (int)mix.partner);
+        else if (mix.kind == SSLD_MIX_BLEND)
+            snprintf(text, sizeof text, "+%.0f%% sample %d", 100 * (1 - mix.share), (int)mix.partner);
+        if (*text)
+            CHECK(count_texts(&picture, text) == 1, "'%s' is not below sample %d", text, (int)sample);
+        CHECK((count_texts(&picture, "+") > 0) == (*text != 0), "sample %d: '%s'", (int)sample, text);
+        kinds[mix.kind]++;
+        free(picture.pixels);
+    }
+    CHECK(kinds[SSLD_MIX_NONE] && kinds[SSLD_MIX_BLEND] && kinds[SSLD_MIX_BOX], "%d, %d, %d views of a kind", kinds[0], kinds[1],
+          kinds[2]);
+    ssld_view_spec_destroy(parsed);
+}
+
 /* -- What is refused ---------------------------------------------------------------------------------------------- */
 
 TEST(store_of_other_views_seed_or_images_is_refused)
@@ -299,5 +368,6 @@ TEST(names_of_any_bytes_are_drawn_or_boxed)
 TEST_MAIN(TEST_ROW(sheet_shows_the_pixels_that_teacher_and_student_see), TEST_ROW(sheet_of_colours_has_its_channels_in_order),
           TEST_ROW(answers_under_a_view_are_those_of_the_store),
           TEST_ROW(views_that_are_not_labelled_yet_are_shown_without_answers),
+          TEST_ROW(mixed_views_show_the_mixture_and_name_the_partner),
           TEST_ROW(store_of_other_views_seed_or_images_is_refused), TEST_ROW(wrong_usage_and_bad_files_are_named),
           TEST_ROW(names_of_any_bytes_are_drawn_or_boxed))

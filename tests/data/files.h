@@ -6,6 +6,7 @@
 #include "image/help.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,6 +70,44 @@ static inline void remove_all(const char *path)
     if (folder)
         closedir(folder);
     rmdir(path);
+}
+
+/* Permissions do not bind root: after this the process is nobody until become_root(). False: it is not root anyway. */
+static inline bool become_nobody(void)
+{
+    return geteuid() == 0 && seteuid(65534) == 0;
+}
+
+static inline void become_root(bool was)
+{
+    if (was && seteuid(0))
+        abort();
+}
+
+/* -- Opening ------------------------------------------------------------------------------------------------------ */
+
+static inline ssld_dataset *open_dataset(ssld_context *context, const char *text, const ssld_dataset_options *options)
+{
+    ssld_dataset *dataset = NULL;
+    CHECK_OK(context, ssld_dataset_open(context, text, options, &dataset));
+    return dataset;
+}
+
+static inline ssld_dataset_options make_dataset_options(void)
+{
+    ssld_dataset_options options;
+    ssld_dataset_options_init(&options, sizeof options);
+    return options;
+}
+
+/* Opening fails with this status and a text with this in it, and gives nothing. */
+static inline void check_refused(ssld_context *context, const char *text, const ssld_dataset_options *options,
+                                 ssld_status status, const char *said)
+{
+    ssld_dataset *dataset = NULL;
+    CHECK_STATUS(context, ssld_dataset_open(context, text, options, &dataset), status);
+    CHECK(!dataset, "%s gave a data set", text);
+    CHECK_TEXT(context, said);
 }
 
 /* -- IDX ---------------------------------------------------------------------------------------------------------- */

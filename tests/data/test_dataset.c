@@ -9,30 +9,6 @@
 
 #define FASHION "/usr/share/datasets/fashion-mnist/"
 
-static ssld_dataset *open_dataset(ssld_context *context, const char *text, const ssld_dataset_options *options)
-{
-    ssld_dataset *dataset = NULL;
-    CHECK_OK(context, ssld_dataset_open(context, text, options, &dataset));
-    return dataset;
-}
-
-static ssld_dataset_options make_options(void)
-{
-    ssld_dataset_options options;
-    ssld_dataset_options_init(&options, sizeof options);
-    return options;
-}
-
-/* Opening fails with this status and a text with this in it, and gives nothing. */
-static void check_refused(ssld_context *context, const char *text, const ssld_dataset_options *options,
-                          ssld_status status, const char *said)
-{
-    ssld_dataset *dataset = NULL;
-    CHECK_STATUS(context, ssld_dataset_open(context, text, options, &dataset), status);
-    CHECK(!dataset, "%s gave a data set", text);
-    CHECK_TEXT(context, said);
-}
-
 static void check_sample(const ssld_dataset *dataset, uint64_t sample, const char *name, int32_t label)
 {
     char given[256];
@@ -96,7 +72,7 @@ TEST(list_paths_start_from_the_root_that_is_given)
 {
     ssld_context *context = make_context();
     struct folder folder = make_folder();
-    ssld_dataset_options options = make_options();
+    ssld_dataset_options options = make_dataset_options();
     char text[1024];
     add_folder(&folder, "elsewhere");
     add_file(&folder, "elsewhere/a.png", png_colour, sizeof png_colour);
@@ -142,7 +118,7 @@ TEST(wrong_list_lines_are_named)
     add_file(&folder, "a.png", png_colour, sizeof png_colour);
     add_folder(&folder, "folder");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        ssld_dataset_options options = make_options();
+        ssld_dataset_options options = make_dataset_options();
         options.classes = rows[i].classes;
         add_text(&folder, "list.txt", rows[i].text);
         check_refused(context, place("list:", &folder, "list.txt"), &options, rows[i].status, rows[i].said);
@@ -181,7 +157,7 @@ TEST(folders_are_classes_in_byte_order)
           ssld_dataset_classes(dataset)); /* "empty" is 3 and has nothing */
     ssld_dataset_destroy(dataset);
 
-    ssld_dataset_options options = make_options();
+    ssld_dataset_options options = make_dataset_options();
     options.limit = 2;
     dataset = open_dataset(context, place("dir:", &folder, ""), &options);
     CHECK(ssld_dataset_count(dataset) == 2 && ssld_dataset_classes(dataset) == 3, "limited to %d samples of %d classes",
@@ -214,6 +190,89 @@ TEST(folder_without_classes_or_without_end_is_refused)
         add_folder(&folder, deep);
     }
     check_refused(context, place("dir:", &folder, ""), NULL, SSLD_IO, "too deep");
+    remove_all(folder.path);
+    ssld_context_destroy(context);
+}
+
+/* -- What cannot be read ------------------------------------------------------------------------------------------ */
+
+TEST(links_to_nothing_and_things_of_another_kind_are_named)
+{
+    ssld_context *context = make_context();
+    struct folder folder = make_folder();
+    add_folder(&folder, "cat");
+    add_file(&folder, "cat/a.png", png_colour, sizeof png_colour);
+    check_refused(context, place("list:", &folder, "cat"), NULL, SSLD_IO, "cat: not a regular file");
+    check_refused(context, place("idx:", &folder, "cat"), NULL, SSLD_IO, "cat: not a regular file");
+    check_refused(context, place("tar:", &folder, "cat"), NULL, SSLD_FORMAT, "cat: no .tar file in this folder");
+    check_refused(context, place("tar:", &folder, "none.tar"), NULL, SSLD_NOT_FOUND, "none.tar: cannot open: No such file");
+    check_refused(context, place("tar:", &folder, "cat/a.png/x.tar"), NULL, SSLD_NOT_FOUND,
+                  "x.tar: cannot open: Not a directory");
+    check_refused(context, place("list:", &folder, "none.txt"), NULL, SSLD_NOT_FOUND, "none.txt: cannot open: No such file");
+    add_text(&folder, "empty.txt", "\n  \n");
+    check_refused(context, place("list:", &folder, "empty.txt"), NULL, SSLD_FORMAT, "empty.txt: no image is listed; expected");
+    add_text(&folder, "below.txt", "cat/a.png 0\n\ncat/a.png/b.png 0\n");
+    check_refused(context, place("list:", &folder, "below.txt"), NULL, SSLD_NOT_FOUND, "below.txt:3: cannot find '");
+    CHECK(mkfifo(place("", &folder, "cat/b.png"), 0644) == 0, "no pipe");
+    add_text(&folder, "pipe.txt", "cat/b.png 0\n");
+    check_refused(context, place("list:", &folder, "pipe.txt"), NULL, SSLD_IO, "cat/b.png' is not a regular file");
+    ssld_dataset *dataset = open_dataset(context, place("dir:", &folder, ""), NULL);
+    CHECK(ssld_dataset_count(dataset) == 1, "%d samples", (int)ssld_dataset_count(dataset));
+    ssld_dataset_destroy(dataset);
+    CHECK(symlink("nowhere", place("", &folder, "cat/c.png")) == 0, "no symbolic link");
+    check_refused(context, place("dir:", &folder, ""), NULL, SSLD_NOT_FOUND, "/cat/c.png: a link to something that is not there");
+    add_text(&folder, "link.txt", "cat/a.png 0\ncat/c.png 0\n");
+    check_refused(context, place("list:", &folder, "link.txt"), NULL, SSLD_NOT_FOUND, "link.txt:2: cannot find '");
+    CHECK(!unlink(place("", &folder, "cat/c.png")) && !symlink("nowhere", place("", &folder, "dog")), "no symbolic link");
+    check_refused(context, place("dir:", &folder, ""), NULL, SSLD_NOT_FOUND, "/dog: a link to something that is not there");
+    remove_all(folder.path);
+    ssld_context_destroy(context);
+}
+
+/* Opening as a user who may enter the folder, but not everything in it. */
+static void check_forbidden(ssld_context *context, const char *text, const char *said)
+{
+    ssld_dataset *dataset = NULL;
+    bool root = become_nobody();
+    ssld_status status = ssld_dataset_open(context, text, NULL, &dataset);
+    become_root(root);
+    CHECK_STATUS(context, status, SSLD_IO);
+    CHECK_TEXT(context, said);
+}
+
+TEST(folders_and_files_that_may_not_be_read_are_named)
+{
+    static const struct {
+        const char *forbidden, *text, *said;
+    } rows[] = {
+        { "cat", "dir:", "/cat: cannot open the folder: Permission denied" },
+        { "dog/inner", "dir:", "/dog/inner: cannot open the folder: Permission denied" },
+        { "", "dir:", ": cannot open the folder: Permission denied" },
+        { "cat", "list:list.txt", "list.txt:2: cannot look at '" },
+        { "list.txt", "list:list.txt", "list.txt: cannot open: Permission denied" },
+        { "s.tar", "tar:s.tar", "s.tar: cannot open: Permission denied" },
+        { "s.tar", "idx:s.tar", "s.tar: cannot open: Permission denied" },
+        { "dog", "tar:dog", "dog: cannot open the folder: Permission denied" },
+    };
+    static const char *const folders[] = { "cat", "dog", "dog/inner" };
+    ssld_context *context = make_context();
+    struct folder folder = make_folder();
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        add_folder(&folder, folders[i]);
+    add_file(&folder, "cat/a.png", png_colour, sizeof png_colour);
+    add_file(&folder, "dog/a.png", png_colour, sizeof png_colour);
+    add_text(&folder, "list.txt", "dog/a.png 0\ncat/a.png 1\n");
+    add_text(&folder, "s.tar", "anything");
+    chmod(folder.path, 0755);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char prefix[8];
+        const char *colon = strchr(rows[i].text, ':') + 1, *path = place("", &folder, rows[i].forbidden);
+        struct stat info;
+        snprintf(prefix, sizeof prefix, "%.*s", (int)(colon - rows[i].text), rows[i].text);
+        CHECK(!stat(path, &info) && !chmod(path, 0), "%s cannot be forbidden", path);
+        check_forbidden(context, place(prefix, &folder, colon), rows[i].said);
+        CHECK(!chmod(path, info.st_mode & 0777), "%s cannot be allowed again", path);
+    }
     remove_all(folder.path);
     ssld_context_destroy(context);
 }
@@ -296,7 +355,7 @@ TEST(idx_is_the_same_plain_and_compressed_and_as_the_hosts_pixels)
     CHECK(ssld_dataset_classes(unlabelled) == 0 && ssld_dataset_label(unlabelled, 0) == -1, "labels from nowhere");
     CHECK(same_fingerprint(unlabelled, host), "labels are in the fingerprint");
     ssld_dataset_destroy(unlabelled);
-    ssld_dataset_options options = make_options();
+    ssld_dataset_options options = make_dataset_options();
     options.limit = 3;
     ssld_dataset *limited = open_dataset(context, text[0], &options);
     CHECK(ssld_dataset_count(limited) == 3 && ssld_dataset_classes(limited) == 5, "%d samples",
@@ -438,7 +497,7 @@ TEST(impossible_pixels_are_refused)
 TEST(unknown_data_sets_and_options_are_refused)
 {
     ssld_context *context = make_context();
-    ssld_dataset_options options = make_options();
+    ssld_dataset_options options = make_dataset_options();
     static const char *const texts[] = { "", "train.txt", "lmdb:train", "list", "list:", "lis:a", "LIST:a", "idx:" };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         check_refused(context, texts[i], NULL, SSLD_INVALID_ARGUMENT,
@@ -448,7 +507,7 @@ TEST(unknown_data_sets_and_options_are_refused)
     check_refused(context, "list:/tmp", NULL, SSLD_IO, "/tmp: not a regular file");
     options.classes = -1;
     check_refused(context, "list:/tmp", &options, SSLD_INVALID_ARGUMENT, "classes is -1");
-    options = make_options();
+    options = make_dataset_options();
     options.struct_size = 3;
     check_refused(context, "list:/tmp", &options, SSLD_INVALID_ARGUMENT, "struct_size");
     ssld_context_destroy(context);
@@ -524,6 +583,8 @@ TEST(order_of_an_epoch_is_a_pinned_permutation)
 TEST_MAIN(TEST_ROW(list_has_a_sample_a_line), TEST_ROW(list_without_labels_has_none),
           TEST_ROW(list_paths_start_from_the_root_that_is_given), TEST_ROW(wrong_list_lines_are_named),
           TEST_ROW(folders_are_classes_in_byte_order), TEST_ROW(folder_without_classes_or_without_end_is_refused),
+          TEST_ROW(links_to_nothing_and_things_of_another_kind_are_named),
+          TEST_ROW(folders_and_files_that_may_not_be_read_are_named),
           TEST_ROW(fingerprint_of_files_is_of_names_and_sizes_in_order_not_of_labels),
           TEST_ROW(idx_is_the_same_plain_and_compressed_and_as_the_hosts_pixels),
           TEST_ROW(idx_file_cut_off_or_changed_anywhere_is_refused),

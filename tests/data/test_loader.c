@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The loader: the same batches whatever its threads do, errors in their place, an end at any moment. */
-#include "data/files.h"
+#include "data/loaders.h"
 
 #include <pthread.h>
 
@@ -41,31 +41,6 @@ static void end_bench(struct bench *bench)
     ssld_context_destroy(bench->context);
 }
 
-static ssld_loader_options make_options(int32_t batch, int32_t threads)
-{
-    ssld_loader_options options;
-    ssld_loader_options_init(&options, sizeof options);
-    options.batch = batch;
-    options.threads = threads;
-    options.view_seed = 77;
-    options.order_seed = 78;
-    return options;
-}
-
-static ssld_loader *make_loader(const struct bench *bench, const ssld_loader_options *options)
-{
-    ssld_loader *loader = NULL;
-    CHECK_OK(bench->context, ssld_loader_create(bench->context, bench->dataset, bench->spec, options, &loader));
-    return loader;
-}
-
-static ssld_batch *make_batch(ssld_context *context)
-{
-    ssld_batch *batch = NULL;
-    CHECK_OK(context, ssld_batch_create(context, &batch));
-    return batch;
-}
-
 /* One number for all that a batch says. */
 static uint64_t hash_batch(const ssld_batch *batch)
 {
@@ -100,7 +75,7 @@ TEST(batches_are_the_rendered_views_of_their_samples)
     options.order = SSLD_ORDER_SHUFFLED;
     options.views = 3;
     options.first_view = 1;
-    ssld_loader *loader = make_loader(&bench, &options);
+    ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
     ssld_batch *batch = make_batch(bench.context);
     int32_t shape[3];
     ssld_loader_shape(loader, shape);
@@ -142,7 +117,7 @@ TEST(mixed_views_are_two_renderings_and_have_no_label)
     ssld_view_spec_destroy(bench.spec);
     bench.spec = parse(bench.context, "pad_crop(8, 2) normalize(0.3, 0.4) mixup_or_cutmix(0.8, 1, p=0.8)");
     ssld_loader_options options = make_options(10, 3);
-    ssld_loader *loader = make_loader(&bench, &options);
+    ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
     ssld_batch *batch = make_batch(bench.context);
     const int32_t shape[3] = { 1, SIDE, SIDE };
     int kinds[3] = { 0 };
@@ -186,7 +161,7 @@ TEST(batches_do_not_depend_on_threads_or_prefetch)
             options.order = SSLD_ORDER_SHUFFLED;
             options.prefetch = settings[i][1];
             options.last = last;
-            ssld_loader *loader = make_loader(&bench, &options);
+            ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
             CHECK(ssld_loader_batches(loader) == (last == SSLD_LAST_KEEP ? 11 : 10), "%d batches",
                   (int)ssld_loader_batches(loader));
             record(bench.context, loader, hashes[i > 0], CALLS);
@@ -204,7 +179,7 @@ TEST(seek_goes_on_as_an_uninterrupted_run)
     struct bench bench = make_bench();
     ssld_loader_options options = make_options(8, 3);
     options.order = SSLD_ORDER_SHUFFLED;
-    ssld_loader *loader = make_loader(&bench, &options);
+    ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
     uint64_t whole[CALLS], part[CALLS];
     record(bench.context, loader, whole, CALLS);
     for (int round = 0; round < 60; round++) {
@@ -225,7 +200,7 @@ TEST(batch_keeps_its_memory_while_others_are_read)
     struct bench bench = make_bench();
     ssld_loader_options options = make_options(4, 2);
     options.prefetch = 2; /* three slots */
-    ssld_loader *loader = make_loader(&bench, &options);
+    ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
     ssld_batch *held[3], *fourth = make_batch(bench.context);
     uint64_t hashes[3];
     for (int i = 0; i < 3; i++) {
@@ -302,7 +277,7 @@ TEST(unreadable_images_are_errors_in_their_place_and_the_rest_goes_on)
     add_file(&folder, "17.png", "GIF89a", 6);
     for (int32_t threads = 1; threads <= 4; threads += 3) {
         ssld_loader_options options = make_options(4, threads);
-        ssld_loader *loader = make_loader(&bench, &options);
+        ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
         ssld_batch *batch = make_batch(bench.context);
         for (int epoch = 0; epoch < 2; epoch++) {
             int next = 0;
@@ -333,7 +308,7 @@ TEST(image_too_small_for_the_spec_is_named)
     struct folder folder = make_images();
     struct bench bench = make_file_bench(&folder, "center_crop(18)");
     ssld_loader_options options = make_options(2, 2);
-    ssld_loader *loader = make_loader(&bench, &options);
+    ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
     ssld_batch *batch = make_batch(bench.context);
     CHECK_STATUS(bench.context, ssld_loader_next(loader, batch), SSLD_INVALID_ARGUMENT);
     CHECK_TEXT(bench.context, "/1.jpg: center_crop: the image is 17 x 16, too small for a crop of 18 x 18");
@@ -352,7 +327,7 @@ TEST(loader_can_be_destroyed_at_any_moment)
     for (int round = 0; round < 40; round++) {
         ssld_loader_options options = make_options(4, 1 + round % 4);
         options.order = round % 2;
-        ssld_loader *loader = make_loader(&bench, &options);
+        ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
         ssld_batch *batch = make_batch(bench.context);
         for (int i = 0; i < round % 9; i++) {
             ssld_status status = ssld_loader_next(loader, batch);
@@ -382,7 +357,7 @@ TEST(cancel_ends_a_wait_and_nothing_is_lost)
     bench.spec = parse(bench.context, "resize(2500x2500) color_jitter(1) center_crop(8)"); /* slow on purpose */
     ssld_loader_options options = make_options(20, 1);
     options.prefetch = 1;
-    ssld_loader *loader = make_loader(&bench, &options);
+    ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
     ssld_batch *batch = make_batch(bench.context);
     pthread_t thread;
     pthread_create(&thread, NULL, cancel_soon, bench.context);
@@ -403,7 +378,7 @@ TEST(reader_that_is_slower_than_the_threads_does_not_wait)
 {
     struct bench bench = make_bench();
     ssld_loader_options options = make_options(10, 2);
-    ssld_loader *loader = make_loader(&bench, &options);
+    ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
     ssld_batch *batch = make_batch(bench.context);
     /* Four batches of 80 microseconds each are ready long after, unless the machine is busy: ten tries. */
     double waited = 1;

@@ -1,39 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What loaders offer beside batches: parts for several processes, images left out, images kept in memory, samples of a host's
  * own, and what they say of themselves. */
-#include "data/files.h"
+#include "data/loaders.h"
 
 #include "data/order.h"
 
 #define COUNT 53
 #define SIDE 8
 #define FLOATS (SIDE * SIDE)
-
-static ssld_loader_options make_options(int32_t batch, int32_t threads)
-{
-    ssld_loader_options options;
-    ssld_loader_options_init(&options, sizeof options);
-    options.batch = batch;
-    options.threads = threads;
-    options.view_seed = 77;
-    options.order_seed = 78;
-    return options;
-}
-
-static ssld_batch *make_batch(ssld_context *context)
-{
-    ssld_batch *batch = NULL;
-    CHECK_OK(context, ssld_batch_create(context, &batch));
-    return batch;
-}
-
-static ssld_loader *make_loader(ssld_context *context, const ssld_dataset *dataset, const ssld_view_spec *spec,
-                                const ssld_loader_options *options)
-{
-    ssld_loader *loader = NULL;
-    CHECK_OK(context, ssld_loader_create(context, dataset, spec, options, &loader));
-    return loader;
-}
 
 static ssld_loader_statistics statistics_of(ssld_context *context, ssld_loader *loader)
 {
@@ -323,6 +297,117 @@ TEST(bad_images_are_left_out_and_listed_and_no_other_takes_their_place)
     ssld_context_destroy(bench.context);
 }
 
+/* The partner of a sample's view, or the sample itself where nothing is mixed in. */
+static uint64_t partner_of(const struct bench *bench, uint64_t sample, uint32_t view)
+{
+    const int32_t shape[3] = { 3, 12, 12 };
+    ssld_view_mix mix = { .struct_size = sizeof mix };
+    CHECK_OK(bench->context, ssld_view_partner(bench->spec, 77, sample, view, FILES, shape, &mix));
+    return mix.kind == SSLD_MIX_NONE ? sample : mix.partner;
+}
+
+static struct bench make_mixed_files(void)
+{
+    struct bench bench = make_files(make_context());
+    ssld_view_spec_destroy(bench.spec);
+    bench.spec = parse(bench.context, "rrc(12) normalize(imagenet) mixup_or_cutmix(0.8, 1, p=0.9)");
+    return bench;
+}
+
+TEST(bad_partner_stops_the_batch_and_is_named)
+{
+    enum { BAD = 6 };
+    struct bench bench = make_mixed_files();
+    add_text(&bench.folder, "6.jpg", "nothing");
+    for (uint32_t view = 0; view < 3; view++) {
+        ssld_loader_options options = make_options(1, 2);
+        options.first_view = view;
+        ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
+        ssld_batch *batch = make_batch(bench.context);
+        for (uint64_t sample = 0; sample < FILES; sample++) {
+            bool bad = sample == BAD || partner_of(&bench, sample, view) == BAD;
+            CHECK_STATUS(bench.context, ssld_loader_next(loader, batch), bad ? SSLD_FORMAT : SSLD_OK);
+            if (bad)
+                CHECK_TEXT(bench.context, place("", &bench.folder, "6.jpg: "));
+        }
+        ssld_batch_destroy(batch);
+        ssld_loader_destroy(loader);
+    }
+    end_files(&bench);
+    ssld_context_destroy(bench.context);
+}
+
+TEST(views_with_a_bad_partner_are_left_out_and_the_partner_is_listed)
+{
+    struct bench bench = make_mixed_files();
+    damage_files(&bench);
+    for (int32_t threads = 1; threads <= 4; threads += 3) {
+        ssld_loader_options options = make_options(5, threads);
+        bool named[FILES] = { false };
+        int left_out = 0, victims = 0;
+        options.bad = SSLD_BAD_SKIP;
+        ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
+        ssld_batch *batch = make_batch(bench.context);
+        for (uint32_t view = 0; view < 3; view++) {
+            bool there[FILES] = { false };
+            ssld_status status;
+            while (!(status = ssld_loader_next(loader, batch)))
+                for (int32_t i = 0; i < ssld_batch_count(batch); i++)
+                    there[ssld_batch_samples(batch)[i]] = true;
+            CHECK_STATUS(bench.context, status, SSLD_END);
+            for (uint64_t sample = 0; sample < FILES; sample++) {
+                uint64_t partner = partner_of(&bench, sample, view);
+                bool bad = is_damaged(sample) || is_damaged(partner);
+                CHECK(there[sample] == !bad, "view %u of sample %d with %d is %s", view, (int)sample, (int)partner,
+                      bad ? "there" : "missing");
+                left_out += bad;
+                victims += bad && !is_damaged(sample);
+                named[is_damaged(sample) ? sample : partner] |= bad;
+            }
+        }
+        CHECK(victims > 0, "no view has a bad partner");
+        ssld_loader_statistics statistics = statistics_of(bench.context, loader);
+        CHECK(statistics.skipped == (uint64_t)left_out, "%d views left out, not %d", (int)statistics.skipped, left_out);
+        CHECK(ssld_loader_bad_count(loader) == DAMAGES, "%d bad images", (int)ssld_loader_bad_count(loader));
+        for (uint64_t i = 0; i < DAMAGES; i++) {
+            ssld_bad_image image = { .struct_size = sizeof image };
+            char name[64];
+            CHECK_OK(bench.context, ssld_loader_bad(loader, i, &image));
+            ssld_dataset_name(bench.dataset, image.sample, name, sizeof name);
+            CHECK(is_damaged(image.sample) && named[image.sample] && strstr(image.text, name), "listed: %d, %s",
+                  (int)image.sample, image.text);
+        }
+        ssld_batch_destroy(batch);
+        ssld_loader_destroy(loader);
+    }
+    end_files(&bench);
+    ssld_context_destroy(bench.context);
+}
+
+TEST(image_that_may_not_be_opened_is_bad_like_any_other)
+{
+    struct bench bench = make_files(make_context());
+    ssld_loader_options options = make_options(FILES, 1);
+    ssld_bad_image image = { .struct_size = sizeof image };
+    CHECK(!chmod(bench.folder.path, 0755) && !chmod(place("", &bench.folder, "4.jpg"), 0), "4.jpg cannot be forbidden");
+    options.bad = SSLD_BAD_SKIP;
+    bool root = become_nobody();
+    ssld_loader *loader = make_loader(bench.context, bench.dataset, bench.spec, &options);
+    ssld_batch *batch = make_batch(bench.context);
+    ssld_status status = ssld_loader_next(loader, batch);
+    become_root(root);
+    CHECK_STATUS(bench.context, status, SSLD_OK);
+    CHECK(ssld_batch_count(batch) == FILES - 1 && ssld_loader_bad_count(loader) == 1, "%d views, %d bad images",
+          ssld_batch_count(batch), (int)ssld_loader_bad_count(loader));
+    CHECK_OK(bench.context, ssld_loader_bad(loader, 0, &image));
+    CHECK(image.sample == 4 && image.status == SSLD_IO && strstr(image.text, "4.jpg: cannot open: Permission denied"),
+          "it says: %s", image.text);
+    ssld_batch_destroy(batch);
+    ssld_loader_destroy(loader);
+    end_files(&bench);
+    ssld_context_destroy(bench.context);
+}
+
 TEST(data_of_nothing_but_bad_images_has_epochs_without_batches)
 {
     ssld_context *context = make_context();
@@ -432,6 +517,45 @@ TEST(statistics_say_what_was_done)
     s.struct_size = 0;
     CHECK_STATUS(bench.context, ssld_loader_get_statistics(loader, &s), SSLD_INVALID_ARGUMENT);
     ssld_loader_destroy(loader);
+    end_files(&bench);
+    ssld_context_destroy(bench.context);
+}
+
+/* What the parts of rendering took, for one spec and with or without `profile`. */
+static ssld_loader_statistics profiled(ssld_context *context, const ssld_dataset *dataset, const char *text, int32_t profile)
+{
+    ssld_loader_options options = make_options(4, 1);
+    ssld_view_spec *spec = parse(context, text);
+    ssld_batch *batch = make_batch(context);
+    options.profile = profile;
+    ssld_loader *loader = make_loader(context, dataset, spec, &options);
+    while (!ssld_loader_next(loader, batch))
+        continue;
+    ssld_loader_statistics statistics = statistics_of(context, loader);
+    ssld_batch_destroy(batch);
+    ssld_loader_destroy(loader);
+    ssld_view_spec_destroy(spec);
+    return statistics;
+}
+
+TEST(profile_says_which_parts_of_rendering_took_time)
+{
+    static const char plain[] = "rrc(12) normalize(imagenet)", augmented[] = "rrc(12) color_jitter(0.4, 0.4) normalize(imagenet)";
+    struct bench bench = make_files(make_context());
+    ssld_loader_statistics s = profiled(bench.context, bench.dataset, augmented, 0);
+    CHECK(!(s.decode_seconds > 0) && !(s.resample_seconds > 0) && !(s.augment_seconds > 0) && !(s.write_seconds > 0),
+          "without the option: %g, %g, %g, %g s", s.decode_seconds, s.resample_seconds, s.augment_seconds, s.write_seconds);
+    s = profiled(bench.context, bench.dataset, plain, 1);
+    CHECK(s.rendered >= FILES && s.decode_seconds > 0 && s.resample_seconds > 0 && s.write_seconds > 0, "%d views: %g, %g, %g s",
+          (int)s.rendered, s.decode_seconds, s.resample_seconds, s.write_seconds);
+    ssld_loader_statistics other = profiled(bench.context, bench.dataset, augmented, 1);
+    CHECK(other.augment_seconds / (double)other.rendered > s.augment_seconds / (double)s.rendered,
+          "%g s a view with color_jitter, %g s without", other.augment_seconds / (double)other.rendered,
+          s.augment_seconds / (double)s.rendered);
+    ssld_dataset *pixels = make_pixels(bench.context, COUNT);
+    s = profiled(bench.context, pixels, "flip normalize(0, 1)", 1);
+    CHECK(!(s.decode_seconds > 0) && s.write_seconds > 0, "pixels in memory: %g s of decoding", s.decode_seconds);
+    ssld_dataset_destroy(pixels);
     end_files(&bench);
     ssld_context_destroy(bench.context);
 }
@@ -641,9 +765,13 @@ TEST(impossible_sources_are_refused_and_named)
 TEST_MAIN(TEST_ROW(ranks_share_every_epoch_batch_by_batch_as_one_process_sees_it),
           TEST_ROW(rank_resumes_in_the_middle_of_an_epoch), TEST_ROW(impossible_options_are_refused_and_named),
           TEST_ROW(bad_images_are_left_out_and_listed_and_no_other_takes_their_place),
+          TEST_ROW(bad_partner_stops_the_batch_and_is_named),
+          TEST_ROW(views_with_a_bad_partner_are_left_out_and_the_partner_is_listed),
+          TEST_ROW(image_that_may_not_be_opened_is_bad_like_any_other),
           TEST_ROW(data_of_nothing_but_bad_images_has_epochs_without_batches),
           TEST_ROW(views_are_the_same_whatever_is_kept_in_memory), TEST_ROW(images_in_memory_are_not_read_again),
-          TEST_ROW(statistics_say_what_was_done), TEST_ROW(every_allocation_may_fail),
+          TEST_ROW(statistics_say_what_was_done),
+          TEST_ROW(profile_says_which_parts_of_rendering_took_time), TEST_ROW(every_allocation_may_fail),
           TEST_ROW(hosts_function_gives_files_or_pixels_and_gets_each_back),
           TEST_ROW(what_a_hosts_function_does_wrong_is_an_error_of_the_sample),
           TEST_ROW(impossible_sources_are_refused_and_named))

@@ -6,22 +6,6 @@
 
 static struct archive archive;
 
-static ssld_dataset *open_shards(ssld_context *context, const char *text)
-{
-    ssld_dataset *dataset = NULL;
-    CHECK_OK(context, ssld_dataset_open(context, text, NULL, &dataset));
-    return dataset;
-}
-
-static void check_refused(ssld_context *context, const char *text, const ssld_dataset_options *options, ssld_status status,
-                          const char *said)
-{
-    ssld_dataset *dataset = NULL;
-    CHECK_STATUS(context, ssld_dataset_open(context, text, options, &dataset), status);
-    CHECK(!dataset, "%s gave a data set", text);
-    CHECK_TEXT(context, said);
-}
-
 /* A sample's name, label and content. */
 static void check_sample(const ssld_dataset *dataset, uint64_t sample, const char *name, int32_t label, const void *bytes,
                          size_t size)
@@ -66,7 +50,7 @@ TEST(samples_are_members_of_one_name_with_image_and_label)
     end_archive(&archive);
     write_archive(&archive, &folder, "a.tar");
     add_text(&folder, "no.txt", "not a shard");
-    ssld_dataset *dataset = open_shards(context, place("tar:", &folder, ""));
+    ssld_dataset *dataset = open_dataset(context, place("tar:", &folder, ""), NULL);
     CHECK(ssld_dataset_count(dataset) == 3 && ssld_dataset_classes(dataset) == 13, "%d samples of %d classes",
           (int)ssld_dataset_count(dataset), ssld_dataset_classes(dataset));
     check_sample(dataset, 0, "x.y/v1.jpeg", 12, jpeg_grey, sizeof jpeg_grey);
@@ -76,8 +60,7 @@ TEST(samples_are_members_of_one_name_with_image_and_label)
     ssld_dataset_place(dataset, 2, where);
     CHECK(strstr(where, "/b.tar: part/001.PNG"), "an error would name %.300s", where);
     ssld_dataset_destroy(dataset);
-    ssld_dataset_options options;
-    ssld_dataset_options_init(&options, sizeof options);
+    ssld_dataset_options options = make_dataset_options();
     options.limit = 2;
     CHECK_OK(context, ssld_dataset_open(context, place("tar:", &folder, ""), &options, &dataset));
     CHECK(ssld_dataset_count(dataset) == 2 && ssld_dataset_classes(dataset) == 13, "%d samples of %d classes with a limit",
@@ -109,7 +92,7 @@ TEST(patterns_name_shards_in_their_order)
         write_archive(&archive, &folder, shards[i].shard);
     }
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        ssld_dataset *dataset = open_shards(context, place("tar:", &folder, rows[i].pattern));
+        ssld_dataset *dataset = open_dataset(context, place("tar:", &folder, rows[i].pattern), NULL);
         CHECK(ssld_dataset_count(dataset) == strlen(rows[i].names), "%s: %d samples", rows[i].pattern,
               (int)ssld_dataset_count(dataset));
         for (uint64_t k = 0; k < ssld_dataset_count(dataset); k++) {
@@ -166,7 +149,7 @@ TEST(long_names_and_large_sizes_are_read_in_every_form)
     seal_header(header);
     end_archive(&archive);
     write_archive(&archive, &folder, "s.tar");
-    ssld_dataset *dataset = open_shards(context, place("tar:", &folder, "s.tar"));
+    ssld_dataset *dataset = open_dataset(context, place("tar:", &folder, "s.tar"), NULL);
     char prefixed[300];
     snprintf(prefixed, sizeof prefixed, "%.120s/tail.png", name[2]);
     const char *expected[] = { name[0], name[1], prefixed, "old.png", "sized.png" };
@@ -199,7 +182,7 @@ TEST(tar_program_packs_what_is_read)
                  formats[i], line);
         CHECK(system(command) == 0, "tar --format=%s fails", formats[i]);
         snprintf(shard, sizeof shard, "%s.tar", formats[i]);
-        ssld_dataset *dataset = open_shards(context, place("tar:", &folder, shard));
+        ssld_dataset *dataset = open_dataset(context, place("tar:", &folder, shard), NULL);
         CHECK(ssld_dataset_count(dataset) == 1, "%s: %d samples", formats[i], (int)ssld_dataset_count(dataset));
         check_sample(dataset, 0, deep, 2, jpeg_colour, sizeof jpeg_colour);
         ssld_dataset_destroy(dataset);
@@ -234,8 +217,7 @@ TEST(odd_samples_are_named_with_shard_and_offset)
     ssld_context *context = make_context();
     struct folder folder = make_folder();
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        ssld_dataset_options options;
-        ssld_dataset_options_init(&options, sizeof options);
+        ssld_dataset_options options = make_dataset_options();
         options.classes = rows[i].classes;
         archive.size = 0;
         for (int k = 0; k < 4 && rows[i].names[k]; k++) {
@@ -280,7 +262,7 @@ TEST(shard_cut_off_anywhere_is_refused_and_named)
     }
     /* One block of zeros is an end, if not a proper one. */
     add_file(&folder, "s.tar", archive.bytes, whole + ARCHIVE_BLOCK);
-    ssld_dataset_destroy(open_shards(context, place("tar:", &folder, "s.tar")));
+    ssld_dataset_destroy(open_dataset(context, place("tar:", &folder, "s.tar"), NULL));
     remove_all(folder.path);
     ssld_context_destroy(context);
 }
@@ -348,7 +330,7 @@ TEST(shard_that_changed_after_opening_is_noticed)
     make_small_archive();
     end_archive(&archive);
     write_archive(&archive, &folder, "s.tar");
-    ssld_dataset *dataset = open_shards(context, place("tar:", &folder, "s.tar"));
+    ssld_dataset *dataset = open_dataset(context, place("tar:", &folder, "s.tar"), NULL);
     add_file(&folder, "s.tar", archive.bytes, archive.size - 10);
     CHECK(dataset->source->fetch(dataset, 0, &buffer, &content, &fault) == SSLD_MISMATCH, "%s",
           ssld_status_name(fault.status));

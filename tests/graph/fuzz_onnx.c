@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fuzz_onnx.c - any bytes as an ONNX file, for libFuzzer (-Dfuzz=true with clang); else a program that replays the files it is
- * given, or those of a folder. What is read must be whole, and must survive every pass that a teacher's plan runs. */
-#include <dirent.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+/* fuzz_onnx.c - any bytes as an ONNX file. What is read must be whole, and must survive every pass that a teacher's plan runs. */
+#include "fuzz.h"
 
 #include "onnx/onnx.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static ssld_status fuse_for_inference(struct ssld_graph *graph)
 {
@@ -47,42 +41,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ssld_context_destroy(context);
     return 0;
 }
-
-#ifndef SSLD_FUZZ
-static int replay(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return 2;
-    fseek(file, 0, SEEK_END);
-    long size = ftell(file);
-    rewind(file);
-    uint8_t *data = malloc(size > 0 ? (size_t)size : 1);
-    bool read = data && size >= 0 && fread(data, 1, (size_t)size, file) == (size_t)size;
-    fclose(file);
-    if (read)
-        LLVMFuzzerTestOneInput(data, (size_t)size);
-    free(data);
-    return read ? 0 : 2;
-}
-
-/* Files, or folders of files. */
-int main(int argc, char **argv)
-{
-    int failed = argc < 2 ? 2 : 0;
-    for (int i = 1; i < argc && !failed; i++) {
-        DIR *folder = opendir(argv[i]);
-        struct dirent *entry;
-        char path[4096];
-        if (!folder)
-            failed = replay(argv[i]);
-        while (folder && !failed && (entry = readdir(folder))) {
-            snprintf(path, sizeof path, "%s/%s", argv[i], entry->d_name);
-            failed = entry->d_name[0] == '.' ? 0 : replay(path);
-        }
-        if (folder)
-            closedir(folder);
-    }
-    return failed;
-}
-#endif

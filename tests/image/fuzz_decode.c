@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fuzz_decode.c - any bytes as an image file, for libFuzzer (-Dfuzz=true with clang); else a program that replays files, or the
- * files of folders, that it is given. A PNG's checksums are made right first: a fuzzer would not get past them. What decodes
- * whole must decode in part, to the same pixels; and a view of it must render. */
-#include <dirent.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* fuzz_decode.c - any bytes as an image file. A PNG's checksums are made right first: a fuzzer would not get past them. What
+ * decodes whole must decode in part, to the same pixels; and a view of it must render. */
+#include "fuzz.h"
 
 #include "core/hash.h"
 #include "image/operation.h"
@@ -86,8 +82,6 @@ static void render(ssld_context *context, const uint8_t *bytes, size_t size)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     ssld_context *context = NULL;
@@ -112,44 +106,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ssld_context_destroy(context);
     return 0;
 }
-
-#ifndef SSLD_FUZZ
-static int replay_file(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    static uint8_t bytes[1 << 20];
-    if (!file)
-        return 1;
-    size_t size = fread(bytes, 1, sizeof bytes, file);
-    fclose(file);
-    uint8_t *exact = malloc(size ? size : 1);
-    memcpy(exact, bytes, size);
-    LLVMFuzzerTestOneInput(exact, size);
-    free(exact);
-    return 0;
-}
-
-int main(int argc, char **argv)
-{
-    int failed = 0, count = 0;
-    for (int i = 1; i < argc; i++) {
-        DIR *folder = opendir(argv[i]);
-        if (!folder) {
-            failed += replay_file(argv[i]);
-            count++;
-        }
-        for (struct dirent *entry; folder && (entry = readdir(folder));) {
-            char path[4096];
-            snprintf(path, sizeof path, "%s/%s", argv[i], entry->d_name);
-            if (entry->d_name[0] != '.') {
-                failed += replay_file(path);
-                count++;
-            }
-        }
-        if (folder)
-            closedir(folder);
-    }
-    printf("%d files, %d could not be read\n", count, failed);
-    return failed != 0 || !count;
-}
-#endif

@@ -1,26 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fuzz_spec.c - any bytes as a view spec, for libFuzzer (-Dfuzz=true with clang); else a program that replays the
- * files it is given, or those of a folder. What is read must print a text that reads back as the same spec and the
- * same text, and must render small images, or say why not. */
-#include <dirent.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+/* fuzz_spec.c - any bytes as a view spec. What is read must print a text that reads back as the same spec and the same text, and
+ * must render small images, or say why not. */
+#include "fuzz.h"
 
 #include "image/operation.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 #define MOST_FLOATS (3 * 256 * 256)
-
-static void must(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "%s\n", what);
-    abort();
-}
 
 /* Two images, where the views are small enough to be quick. */
 static void render(const ssld_view_spec *spec)
@@ -74,37 +59,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(text);
     return 0;
 }
-
-#ifndef SSLD_FUZZ
-static int replay(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return 2;
-    static uint8_t data[1 << 16];
-    size_t size = fread(data, 1, sizeof data, file);
-    fclose(file);
-    LLVMFuzzerTestOneInput(data, size);
-    return 0;
-}
-
-/* Files, or folders of files. */
-int main(int argc, char **argv)
-{
-    int failed = argc < 2 ? 2 : 0;
-    for (int i = 1; i < argc && !failed; i++) {
-        DIR *folder = opendir(argv[i]);
-        struct dirent *entry;
-        char path[4096];
-        if (!folder)
-            failed = replay(argv[i]);
-        while (folder && !failed && (entry = readdir(folder))) {
-            snprintf(path, sizeof path, "%s/%s", argv[i], entry->d_name);
-            failed = entry->d_name[0] == '.' ? 0 : replay(path);
-        }
-        if (folder)
-            closedir(folder);
-    }
-    return failed;
-}
-#endif

@@ -2,78 +2,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Operations of augmentations against Pillow, byte for byte; RandAugment and AutoAugment against timm where it is there.
 
-usage: test_augment.py AUGMENT_SERVER          prints TAP; tests are skipped where Pillow, NumPy or timm are missing"""
+usage: test_augment.py IMAGE_SERVER [NAME]          prints TAP; tests are skipped where Pillow, NumPy or timm are missing"""
 import importlib.util
 import math
 import os
 import random
-import struct
-import subprocess
 import sys
 
-try:
-    import numpy
-    from PIL import Image, ImageEnhance, ImageOps
-    MISSING = None
-except ImportError as error:
-    MISSING = str(error)
+from image_server import BICUBIC, BILINEAR, NEAREST, Image, ImageEnhance, ImageOps, Skip, numpy, run, same, to_pillow
 
-# enum pixel_operation
-OPERATIONS = ('autocontrast', 'equalize', 'invert', 'posterize', 'solarize', 'solarize_add', 'color', 'contrast', 'brightness',
-              'sharpness', 'hue', 'rotate', 'shear_x', 'shear_y', 'translate_x', 'translate_y')
-NEAREST, BILINEAR, BICUBIC = range(3)
 # Their numbers in Pillow, old and new.
 PILLOW_FILTERS = {NEAREST: 0, BILINEAR: 2, BICUBIC: 3}
 AFFINE = 0
-
-
-class Server:
-    def __init__(self, path):
-        self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def ask(self, *parts):
-        for part in parts:
-            self.process.stdin.write(part)
-        self.process.stdin.flush()
-
-    def take(self, size):
-        data = self.process.stdout.read(size)
-        if len(data) != size:
-            raise AssertionError(f'augment_server ended: {len(data)} of {size} bytes')
-        return data
-
-    def change(self, pixels, operation, value=0.0, filter=NEAREST, fill=(0, 0, 0)):
-        height, width, channels = pixels.shape
-        self.ask(b'p', struct.pack('=2id', OPERATIONS.index(operation), filter, value), bytes(fill) + b'\0',
-                 struct.pack('=3i', channels, height, width), pixels.tobytes())
-        return numpy.frombuffer(self.take(pixels.size), numpy.uint8).reshape(pixels.shape)
-
-    def draws(self, spec, height, width, count):
-        """A list for each draw: (operation, filter, value) of what it applies."""
-        self.ask(b'd', struct.pack('=i', len(spec)), spec.encode(), struct.pack('=3i', height, width, count))
-        result = []
-        for _ in range(count):
-            calls = struct.unpack('=i', self.take(4))[0]
-            result.append([(OPERATIONS[operation], filter, value) for operation, filter, value in
-                           (struct.unpack('=2id', self.take(16)) for _ in range(calls))])
-        return result
-
-    def view(self, spec, pixels, seed=0, sample=0, view=0):
-        height, width, channels = pixels.shape
-        self.ask(b'v', struct.pack('=i', len(spec)), spec.encode(),
-                 struct.pack('=3i2QI', channels, height, width, seed, sample, view), pixels.tobytes())
-        shape = struct.unpack('=3i', self.take(12))
-        return numpy.frombuffer(self.take(4 * math.prod(shape)), numpy.float32).reshape(shape)
-
-
-def to_pillow(pixels):
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-
-
-def same(ours, theirs, what):
-    theirs = numpy.asarray(theirs).reshape(ours.shape)
-    differing = int((ours != theirs).sum())
-    assert differing == 0, f'{what}: {differing} of {ours.size} bytes differ'
 
 
 def picture(generator, height, width, channels):
@@ -232,10 +172,6 @@ def timm_functions():
     return module
 
 
-class Skip(Exception):
-    pass
-
-
 def spy(auto_augment, height, width, calls):
     """timm's pixel functions replaced by ones that note what they were to do."""
     names = {'AutoContrast': 'autocontrast', 'Equalize': 'equalize', 'Invert': 'invert', 'Rotate': 'rotate', 'ShearX': 'shear_x',
@@ -296,7 +232,7 @@ def draws_have_timms_statistics(server):
             calls.clear()
             transform(image)
             theirs.append(list(calls))
-        ours = [[(operation, value) for operation, _, value in draw] for draw in server.draws(spec, 100, 200, 30000)]
+        ours = [[(operation, value) for operation, _, value in draw] for draw in server.augmentations(spec, 100, 200, 30000)]
         compare_calls(ours, theirs, config)
 
 
@@ -306,7 +242,7 @@ def augmented_views_are_their_calls_on_pillow(server):
     generator = numpy.random.RandomState(9)
     fill = (124, 116, 104)
     for spec in ('randaugment(9, ops=3, p=0.9)', 'autoaugment(original, resample=bilinear)', 'randaugment(5, list=plain)'):
-        draws = server.draws(spec, 40, 50, 60)
+        draws = server.augmentations(spec, 40, 50, 60)
         for sample, calls in enumerate(draws):
             pixels = picture(generator, 40, 50, 3)
             image = to_pillow(pixels)
@@ -327,8 +263,7 @@ def augmented_views_are_their_calls_on_pillow(server):
                     matrix = {'shear_x': (1, value, 0, 0, 1, 0), 'shear_y': (1, 0, 0, value, 1, 0),
                               'translate_x': (1, 0, value, 0, 1, 0), 'translate_y': (1, 0, 0, 0, 1, value)}[operation]
                     image = image.transform(image.size, AFFINE, matrix, PILLOW_FILTERS[filter], fillcolor=fill)
-            ours = server.view(spec, pixels, seed=3, sample=sample)
-            same(numpy.rint(ours * 255).astype(numpy.uint8).transpose(1, 2, 0), image, f'{spec} {calls}')
+            same(server.view(spec, pixels, seed=3, sample=sample), image, f'{spec} {calls}')
 
 
 TESTS = [point_operations_equal_pillow, equalize_equals_pillow_on_large_and_flat_images, enhancements_equal_pillow,
@@ -337,23 +272,4 @@ TESTS = [point_operations_equal_pillow, equalize_equals_pillow_on_large_and_flat
          augmented_views_are_their_calls_on_pillow, draws_have_timms_statistics]
 
 
-def main():
-    failed = 0
-    wanted = sys.argv[2] if len(sys.argv) > 2 else ''
-    print(f'1..{len(TESTS)}')
-    for number, test in enumerate(TESTS, 1):
-        if MISSING or wanted not in test.__name__:
-            print(f'ok {number} - {test.__name__} # SKIP {MISSING or "not asked for"}')
-            continue
-        try:
-            test(Server(sys.argv[1]))
-            print(f'ok {number} - {test.__name__}', flush=True)
-        except Skip as reason:
-            print(f'ok {number} - {test.__name__} # SKIP {reason}', flush=True)
-        except Exception as error:  # a test that cannot run has failed, and the others still run
-            failed += 1
-            print(f'# {type(error).__name__}: {error}\nnot ok {number} - {test.__name__}', flush=True)
-    return failed != 0
-
-
-sys.exit(main())
+sys.exit(run(TESTS))

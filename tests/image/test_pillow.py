@@ -2,88 +2,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Pixels against Pillow, byte for byte, and random views against a second implementation of their draws.
 
-usage: test_pillow.py IMAGE_SERVER          prints TAP; every test is skipped where Pillow or NumPy is missing"""
+usage: test_pillow.py IMAGE_SERVER [NAME]          prints TAP; every test is skipped where Pillow or NumPy is missing"""
 import io
 import math
 import struct
-import subprocess
 import sys
 import warnings
 import zlib
 
-try:
-    import numpy
-    from PIL import Image, ImageOps
-    MISSING = None
-except ImportError as error:
-    MISSING = str(error)
-
+from image_server import Image, ImageOps, Skip, numpy, run, same, to_pillow
 
 warnings.simplefilter('ignore')  # Pillow's advice on palettes
-
-
-FILTERS = ('bilinear', 'bicubic', 'box', 'cv_linear', 'cv_cubic')
-
-
-class Skip(Exception):
-    pass
-
-
-class Server:
-    def __init__(self, path):
-        self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    def ask(self, *parts):
-        for part in parts:
-            self.process.stdin.write(part)
-        self.process.stdin.flush()
-
-    def take(self, size):
-        data = self.process.stdout.read(size)
-        if len(data) != size:
-            raise AssertionError(f'image_server ended: {len(data)} of {size} bytes')
-        return data
-
-    def resample(self, pixels, box, size, name='bilinear'):
-        """box: left, top, right, bottom; size: width, height, as Pillow has them."""
-        height, width, channels = pixels.shape
-        left, top, right, bottom = box
-        self.ask(b'r', struct.pack('=10i', channels, height, width, top, left, bottom - top, right - left, size[1], size[0], FILTERS.index(name)),
-                 pixels.tobytes())
-        return numpy.frombuffer(self.take(channels * size[0] * size[1]), numpy.uint8).reshape(size[1], size[0], channels)
-
-    def decode(self, data):
-        self.ask(b'd', struct.pack('=i', len(data)), data)
-        status, height, width = struct.unpack('=3i', self.take(12))
-        pixels = numpy.frombuffer(self.take(height * width * 3), numpy.uint8).reshape(height, width, 3)
-        return status, pixels
-
-    def view(self, spec, pixels, seed=0, sample=0, view=0):
-        height, width, channels = pixels.shape
-        self.ask(b'v', struct.pack('=i', len(spec)), spec.encode(), struct.pack('=3i2QI', channels, height, width, seed, sample, view),
-                 pixels.tobytes())
-        status, channels, height, width = struct.unpack('=4i', self.take(16))
-        assert status == 0, f'{spec}: status {status}'
-        return numpy.frombuffer(self.take(channels * height * width), numpy.uint8).reshape(height, width, channels)
-
-    def view_of_file(self, spec, data, size, seed=0, sample=0, view=0):
-        self.ask(b'f', struct.pack('=i', len(spec)), spec.encode(), struct.pack('=i', len(data)), data,
-                 struct.pack('=2i2QI', *size, seed, sample, view))
-        status, = struct.unpack('=i', self.take(4))
-        assert status == 0, f'{spec}: status {status}'
-        return numpy.frombuffer(self.take(3 * size[0] * size[1]), numpy.uint8).reshape(*size, 3)
-
-
-def same(ours, theirs, what):
-    theirs = numpy.asarray(theirs)
-    theirs = theirs.reshape(theirs.shape[0], theirs.shape[1], -1)
-    assert ours.shape == theirs.shape, f'{what}: shape {ours.shape}, Pillow {theirs.shape}'
-    differing = int((ours != theirs).sum())
-    assert differing == 0, f'{what}: {differing} of {ours.size} bytes differ'
-
-
-def to_pillow(pixels):
-    return Image.fromarray(pixels[:, :, 0], 'L') if pixels.shape[2] == 1 else Image.fromarray(pixels, 'RGB')
 
 
 def noise(random, height, width, channels):
@@ -394,22 +323,4 @@ TESTS = [resampled_crops_equal_pillow, long_thin_images_equal_pillow, resampled_
          deterministic_operations_equal_pillow, padded_crops_are_pillows_crops_of_a_padded_image]
 
 
-def main():
-    failed = 0
-    print(f'1..{len(TESTS)}')
-    for number, test in enumerate(TESTS, 1):
-        if MISSING:
-            print(f'ok {number} - {test.__name__} # SKIP {MISSING}')
-            continue
-        try:
-            test(Server(sys.argv[1]))
-            print(f'ok {number} - {test.__name__}', flush=True)
-        except Skip as reason:
-            print(f'ok {number} - {test.__name__} # SKIP {reason}', flush=True)
-        except Exception as error:  # a test that cannot run has failed, and the others still run
-            failed += 1
-            print(f'# {type(error).__name__}: {error}\nnot ok {number} - {test.__name__}', flush=True)
-    return failed != 0
-
-
-sys.exit(main())
+sys.exit(run(TESTS))

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fuzz_open.c - any bytes as a store, for libFuzzer (-Dfuzz=true with clang); else a program that replays files, or the files of
- * folders, that it is given. Checksums are made right first: a fuzzer would not get past them. What opens is read, verified,
- * measured and gone on with. */
+/* fuzz_open.c - any bytes as a store. Checksums are made right first: a fuzzer would not get past them. What opens is read,
+ * verified, measured and gone on with. */
 #include "fuzz_store.h"
 
 /* Frames as far as their sizes lead, each with its checksums made right; blocks are taken for uncompressed ones. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* fuzz_round_trip.c - any bytes as instructions to a writer and labels for it, for libFuzzer (-Dfuzz=true with clang); else a
- * program that replays files. What was appended must be there and be a distribution near the one given, whatever codec, order,
- * commits and reopenings. */
+/* fuzz_round_trip.c - any bytes as instructions to a writer and labels for it. What was appended must be there and be a
+ * distribution near the one given, whatever codec, order, commits and reopenings. */
 #include "fuzz_store.h"
 
 #include <math.h>
