@@ -64,7 +64,7 @@ struct ssld_codec {
     void (*fit)(const struct ssld_coding *coding, size_t count, size_t stride, const float *log_p, float scale[3], float *step);
 };
 
-#define SSLD_SPREAD 4 /* rows that are made together at most */
+#define SSLD_SPREAD 8 /* rows that are made together at most */
 
 /* NULL if there is no such codec. */
 const struct ssld_codec *ssld_codec_find(int32_t id);
@@ -81,12 +81,11 @@ void        ssld_encoder_free(ssld_context *context, struct ssld_encoder *encode
 ALWAYS_INLINE uint32_t ssld_get_next(struct ssld_window *window, const struct ssld_model *model, unsigned code)
 {
     unsigned entry = model->quick[code][window->bits & (SSLD_PREFIX_QUICK - 1)];
-    if (__builtin_expect(entry >= SSLD_ENTRY_SPECIAL, 0)) {
-        struct ssld_special special = ssld_get_special(*window, &model->codes[code]);
-        *window = special.window;
-        return special.number;
-    }
-    return ssld_window_number(window, entry);
+    if (__builtin_expect(entry >= SSLD_ENTRY_SPECIAL, 0))
+        return ssld_get_number(window, &model->codes[code]);
+    uint32_t number = ssld_entry_number(entry, window->bits);
+    ssld_window_pass(window, SSLD_ENTRY_BITS(entry));
+    return number;
 }
 
 /* -- The shape of labels, for codecs with models ------------------------------------------------------------------ */
@@ -99,8 +98,8 @@ struct ssld_shape {
 };
 
 void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsigned first_code, const struct ssld_shape *shape);
-struct ssld_window ssld_shape_get(struct ssld_window window, const struct ssld_model *model, unsigned first_code,
-                                  struct ssld_shape *shape);
+/* The numbers at `source`, which is left behind them. */
+void ssld_shape_get(struct ssld_source *source, const struct ssld_model *model, unsigned first_code, struct ssld_shape *shape);
 /* v = row_0 + sum_j q_j row_j over the padded stride. */
 void ssld_shape_values(const struct ssld_model *model, const struct ssld_shape *shape, float *v);
 /* 64 of them, from class c on, a multiple of 64; zeros if the model has no rows. */

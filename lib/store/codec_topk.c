@@ -424,9 +424,9 @@ MULTIVERSION static bool record_read(const struct ssld_coding *coding, const str
     record->ends[1] = window.at;
     if (!summary_read(model, &window, record))
         return false;
-    if (has_tail(model, record) && model->rank >= 0)
-        window = ssld_shape_get(window, model, CODE_SHAPE, &record->shape);
     source->at = window.at;
+    if (has_tail(model, record) && model->rank >= 0)
+        ssld_shape_get(source, model, CODE_SHAPE, &record->shape);
     return source->at <= source->end;
 }
 

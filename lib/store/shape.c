@@ -11,9 +11,10 @@ void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsi
         ssld_put_number(sink, first_code + model->number_codes[j], ssld_zigzag((int32_t)shape->numbers[j]));
 }
 
-MULTIVERSION struct ssld_window ssld_shape_get(struct ssld_window window, const struct ssld_model *model, unsigned first_code,
-                                               struct ssld_shape *shape)
+MULTIVERSION void ssld_shape_get(struct ssld_source *source, const struct ssld_model *model, unsigned first_code,
+                                 struct ssld_shape *shape)
 {
+    struct ssld_window window = ssld_window_open(source);
     for (int32_t j = 0; j < model->rank;) {
         ssld_window_fill(&window);
         for (int32_t end = model->rank - j < (int32_t)model->group ? model->rank : j + (int32_t)model->group; j < end; j++) {
@@ -21,7 +22,7 @@ MULTIVERSION struct ssld_window ssld_shape_get(struct ssld_window window, const 
             shape->numbers[j] = (float)(number < -127 ? -127 : number > 127 ? 127 : number);
         }
     }
-    return window;
+    source->at = window.at;
 }
 
 float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum)

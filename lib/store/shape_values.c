@@ -51,17 +51,14 @@ MULTIVERSION void ssld_shape_values(const struct ssld_model *model, const struct
 
 #define LEAST_ROOT 0.03f /* of a weight: 8e-7 */
 
-typedef int32_t slice_mask __attribute__((vector_size(64), may_alias));
-
 /* v = max(v, e)^4 */
 ALWAYS_INLINE void raise(slice *v)
 {
-    slice least = { 0 }, square;
-    least += LEAST_ROOT;
-    slice_mask above = *v > least;
-    square = (slice)(((slice_mask)*v & above) | ((slice_mask)least & ~above));
-    square *= square;
-    *v = square * square;
+    slice root = *v;
+    for (size_t i = 0; i < SLICE; i++) /* the compiler makes it one instruction; of a mask it would make two */
+        root[i] = root[i] > LEAST_ROOT ? root[i] : LEAST_ROOT;
+    root *= root;
+    *v = root * root;
 }
 
 /* One order of summing, whether records come alone or together: lane by lane over the slices, then the lanes one by one. */
@@ -90,74 +87,81 @@ ALWAYS_INLINE void weigh(const struct ssld_model *model, const float *numbers, s
     *b = high;
 }
 
-/* Weights of the last classes, that do not fill two slices, and the sum of all, of which `low` and `high` are the slices before. */
-ALWAYS_INLINE float weigh_rest(const struct ssld_model *model, const float *numbers, size_t c, const slice *low,
-                               const slice *high, float *row)
+/* Weights of the last classes, that do not fill two slices: into the row, and added to the sums. What is behind them is 0 then. */
+ALWAYS_INLINE void finish_rest(size_t count, slice a, slice b, float *row, slice *low, slice *high)
 {
-    size_t count = (size_t)model->classes - c;
     float rest[2 * SLICE];
-    slice a = { 0 }, b = { 0 };
-    if (count) {
-        weigh(model, numbers, c, &a, &b);
-        TO(rest) = a;
-        TO(rest + SLICE) = b;
-        memcpy(row + c, rest, count * sizeof *rest);
-        memset(rest + count, 0, (2 * SLICE - count) * sizeof *rest);
-        a = AT(rest);
-        b = AT(rest + SLICE);
-    }
-    a += *low;
-    b += *high;
-    return sum_of_slices(&a, &b);
+    TO(rest) = a;
+    TO(rest + SLICE) = b;
+    memcpy(row, rest, count * sizeof *rest);
+    memset(rest + count, 0, (2 * SLICE - count) * sizeof *rest);
+    *low += AT(rest);
+    *high += AT(rest + SLICE);
 }
 
 MULTIVERSION float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row)
 {
     size_t classes = (size_t)model->classes, c = 0;
-    slice low = { 0 }, high = { 0 };
+    slice low = { 0 }, high = { 0 }, a, b;
     for (; c + 2 * SLICE <= classes; c += 2 * SLICE) {
-        slice a, b;
         weigh(model, shape->numbers, c, &a, &b);
         TO(row + c) = a;
         TO(row + c + SLICE) = b;
         low += a;
         high += b;
     }
-    return weigh_rest(model, shape->numbers, c, &low, &high, row);
+    if (c < classes) {
+        weigh(model, shape->numbers, c, &a, &b);
+        finish_rest(classes - c, a, b, row + c, &low, &high);
+    }
+    return sum_of_slices(&low, &high);
 }
 
-/* Variables of each of the four records: in arrays they would not stay in registers. */
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+/* Variables of each of the records: in arrays they would not stay in registers. */
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 #define DECLARE(i) \
     const float *numbers##i = shapes[i]->numbers; \
     float *row##i = rows[i]; \
     slice low##i = { 0 }, high##i = { 0 };
-#define BEGIN(i) slice a##i = AT(from), b##i = AT(from + SLICE);
-#define ADD(i) \
-    a##i += numbers##i[j] * AT(from); \
-    b##i += numbers##i[j] * AT(from + SLICE);
-#define FINISH(i) \
-    raise(&a##i); \
-    raise(&b##i); \
+#define BEGIN(i) slice a##i = AT(from);
+#define ADD(i) a##i += numbers##i[j] * AT(from);
+#define RAISE(i) raise(&a##i);
+#define PUT_LOW(i) \
     TO(row##i + c) = a##i; \
-    TO(row##i + c + SLICE) = b##i; \
-    low##i += a##i; \
-    high##i += b##i;
-#define SUM(i) sums[i] = weigh_rest(model, numbers##i, c, &low##i, &high##i, row##i);
+    low##i += a##i;
+#define PUT_HIGH(i) \
+    TO(row##i + c + SLICE) = a##i; \
+    high##i += a##i;
+#define KEEP(i) TO(rest[i]) = a##i;
+#define PUT_REST(i) finish_rest(classes - c, AT(rest[i]), a##i, row##i + c, &low##i, &high##i);
+#define SUM(i) sums[i] = sum_of_slices(&low##i, &high##i);
+
+/* The weights of a slice of classes, from `place` on, and what is done with each record's. */
+#define WEIGH(place, PUT) \
+    do { \
+        const float *from = model->rows + (place); \
+        EACH(BEGIN) \
+        for (int32_t j = 0; j < model->rank; j++) { \
+            from += model->stride; \
+            EACH(ADD) \
+        } \
+        EACH(RAISE) \
+        EACH(PUT) \
+    } while (0)
 
 MULTIVERSION void ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
                                               float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD])
 {
     size_t classes = (size_t)model->classes, c = 0;
+    float rest[SSLD_SPREAD][SLICE];
     EACH(DECLARE)
     for (; c + 2 * SLICE <= classes; c += 2 * SLICE) {
-        const float *from = model->rows + c;
-        EACH(BEGIN)
-        for (int32_t j = 0; j < model->rank; j++) {
-            from += model->stride;
-            EACH(ADD)
-        }
-        EACH(FINISH)
+        WEIGH(c, PUT_LOW);
+        WEIGH(c + SLICE, PUT_HIGH);
+    }
+    if (c < classes) {
+        WEIGH(c, KEEP);
+        WEIGH(c + SLICE, PUT_REST);
     }
     EACH(SUM)
 }
