@@ -92,7 +92,8 @@ ALWAYS_INLINE uint32_t ssld_get_next(struct ssld_window *window, const struct ss
 
 #define SSLD_SHAPE_CODES 16 /* prefix codes of a record's numbers: number j of a rank r has code 16 j / r */
 
-/* Numbers of a record: whole, within -127 to 127. */
+#define SSLD_SHAPE_NUMBER 127 /* numbers of a record are whole, and not above it nor below its negative */
+
 struct ssld_shape {
     float numbers[SSLD_MOST_RANK];
 };
@@ -109,6 +110,7 @@ void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *sh
 float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row);
 void  ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
                                   float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD]);
+bool  ssld_shape_multiplies_pairs(void); /* whether this processor has use for a model's pairs */
 /* What of that sum is of the tail: without the explicit classes, whose weights are 0 then. */
 float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum);
 /* What they are the shape of: fourth roots of probabilities over that of `base`, at most 1; over the padded stride. */

@@ -6,7 +6,7 @@
 
 #include "store/bits.h"
 
-#define TOKEN_BITS 7            /* of a token behind the escape */
+#define TOKEN_BITS 7                /* of a token behind the escape */
 #define NOWHERE (UINT32_C(1) << 31) /* bits that no payload has: SSLD_FORMAT_BLOCK_BYTES is 2^26 */
 
 /* Huffman's algorithm by looking for the two least of at most 128 weights each time; ties go to the lower number, so that
@@ -110,9 +110,10 @@ bool ssld_prefix_make(const uint8_t lengths[SSLD_TOKENS], struct ssld_prefix *co
 
 void ssld_prefix_make_quick(const struct ssld_prefix *code, uint16_t quick[SSLD_PREFIX_QUICK])
 {
-    for (unsigned i = 0; i < SSLD_PREFIX_QUICK; i++)
-        quick[i] = SSLD_PREFIX_QUICK >> (SSLD_ENTRY_BITS(code->table[i]) - SSLD_ENTRY_EXTRA(code->table[i])) ? code->table[i]
-                                                                                                            : SSLD_ENTRY_SPECIAL;
+    for (unsigned i = 0; i < SSLD_PREFIX_QUICK; i++) {
+        unsigned entry = code->table[i], length = SSLD_ENTRY_BITS(entry) - SSLD_ENTRY_EXTRA(entry);
+        quick[i] = (uint16_t)(SSLD_PREFIX_QUICK >> length ? entry : SSLD_ENTRY_SPECIAL);
+    }
 }
 
 struct ssld_special ssld_get_special(const struct ssld_source *source, uint64_t at, const struct ssld_prefix *code)

@@ -15,11 +15,12 @@ MULTIVERSION void ssld_shape_get(struct ssld_source *source, const struct ssld_m
                                  struct ssld_shape *shape)
 {
     struct ssld_window window = ssld_window_open(source);
+    const int32_t most = SSLD_SHAPE_NUMBER;
     for (int32_t j = 0; j < model->rank;) {
         ssld_window_fill(&window);
         for (int32_t end = model->rank - j < (int32_t)model->group ? model->rank : j + (int32_t)model->group; j < end; j++) {
             int32_t number = ssld_unzigzag(ssld_get_next(&window, model, first_code + model->number_codes[j]));
-            shape->numbers[j] = (float)(number < -127 ? -127 : number > 127 ? 127 : number);
+            shape->numbers[j] = (float)(number < -most ? -most : number > most ? most : number);
         }
     }
     source->at = window.at;
