@@ -78,7 +78,7 @@ struct ssld_dnnl_post_ops {
 };
 
 /* Dilations in a window count as ONNX's (1: dense). `bias` may be NULL everywhere, `post_ops` too. Backward takes the
- * forward primitive as its hint. */
+ * forward primitive as its hint. For inference, oneDNN 2 may choose weights that cannot be reordered to plain ones. */
 dnnl_status_t ssld_convolution_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation, const ssld_md *src,
                                        const ssld_md *weights, const ssld_md *bias, const ssld_md *dst,
                                        const struct ssld_window *window, const struct ssld_dnnl_post_ops *post_ops,

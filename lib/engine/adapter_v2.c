@@ -112,18 +112,42 @@ static dnnl_status_t create(const struct ssld_dnnl *dnnl, dnnl_status_t operatio
     return status == dnnl_success ? ssld_primitive_finish(primitive) : status;
 }
 
-dnnl_status_t ssld_convolution_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation, const ssld_md *src,
-                                       const ssld_md *weights, const ssld_md *bias, const ssld_md *dst,
-                                       const struct ssld_window *window, const struct ssld_dnnl_post_ops *post_ops,
-                                       struct ssld_primitive *primitive)
+/* Winograd's algorithm multiplies 16 or 36 times for 4 or 16 results of a 3 x 3 convolution, where others do 36 or 144 times. Its
+ * weights are as much larger than the plain ones: worth it if they are read for as many pixels as this. */
+#define WINOGRAD_PIXELS 196
+
+static bool suits_winograd(dnnl_prop_kind_t propagation, const ssld_md *src, const struct ssld_window *window)
+{
+    const dnnl_dim_t *dims = src->value.dims;
+    return propagation == dnnl_forward_inference && src->value.data_type == dnnl_f32 && window->kernel[0] == 3 &&
+           window->kernel[1] == 3 && dims[0] * dims[2] * dims[3] >= WINOGRAD_PIXELS;
+}
+
+static dnnl_status_t forward_by(dnnl_alg_kind_t algorithm, const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation,
+                                const ssld_md *src, const ssld_md *weights, const ssld_md *bias, const ssld_md *dst,
+                                const struct ssld_window *window, const struct ssld_dnnl_post_ops *post_ops,
+                                struct ssld_primitive *primitive)
 {
     dnnl_convolution_desc_t description;
     struct ssld_window_dims dims;
     ssld_window_dims(window, &dims);
     dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
-        &description, propagation, dnnl_convolution_direct, &src->value, &weights->value, value_of(bias), &dst->value,
-        dims.strides, dims.dilations, dims.pads_low, dims.pads_high);
+        &description, propagation, algorithm, &src->value, &weights->value, value_of(bias), &dst->value, dims.strides,
+        dims.dilations, dims.pads_low, dims.pads_high);
     return create(dnnl, status, &description, post_ops, NULL, primitive);
+}
+
+dnnl_status_t ssld_convolution_forward(const struct ssld_dnnl *dnnl, dnnl_prop_kind_t propagation, const ssld_md *src,
+                                       const ssld_md *weights, const ssld_md *bias, const ssld_md *dst,
+                                       const struct ssld_window *window, const struct ssld_dnnl_post_ops *post_ops,
+                                       struct ssld_primitive *primitive)
+{
+    /* What it cannot do (strides, groups, some numbers of channels, processors without AVX-512) it refuses. */
+    if (suits_winograd(propagation, src, window) &&
+        forward_by(dnnl_convolution_winograd, dnnl, propagation, src, weights, bias, dst, window, post_ops, primitive) ==
+            dnnl_success)
+        return dnnl_success;
+    return forward_by(dnnl_convolution_direct, dnnl, propagation, src, weights, bias, dst, window, post_ops, primitive);
 }
 
 dnnl_status_t ssld_convolution_backward_data(const struct ssld_dnnl *dnnl, const ssld_md *diff_src,

@@ -69,6 +69,8 @@ ssld_status ssld_plan_add_weights(struct ssld_plan *plan, const struct step *ste
     parameter->layout = layout;
     parameter->visible.count = padded(ssld_md_size(layout) / sizeof(float));
     dnnl_status_t created = ssld_reorder(&plan->dnnl, layout, plain, &parameter->to_plain);
+    if (created == dnnl_unimplemented && !plan_trains(plan))
+        created = dnnl_success; /* no way back from Winograd's weights, and nobody asks for it */
     if (created == dnnl_success)
         created = ssld_reorder(&plan->dnnl, plain, layout, &parameter->from_plain);
     if (created != dnnl_success)
@@ -182,6 +184,9 @@ static ssld_status reorder(struct ssld_plan *plan, const struct ssld_primitive *
 ssld_status ssld_plan_parameter_to_plain(struct ssld_plan *plan, int32_t index, const float *layout, float *plain)
 {
     const struct parameter *parameter = &plan->parameters[index];
+    if (parameter->layout && !parameter->to_plain.primitive)
+        return ssld_fail(plan->context, SSLD_INTERNAL, "parameter '%s' of a plan that does not train has no plain form",
+                         parameter->visible.name);
     if (parameter->layout)
         return reorder(plan, &parameter->to_plain, parameter->layout, layout, parameter->plain, plain);
     memcpy(plain, layout, (size_t)parameter->visible.elements * sizeof(float));

@@ -5,33 +5,32 @@
 #include <string.h>
 #include <time.h>
 
-/* Copy pixels (count, C, H, W) into the input tensor, which may be blocked; images that are not there become zeros. */
-static void load_image(const struct planes *planes, const float *src, void *dst)
+/* Copy an image's channel c into the input tensor, which may be blocked. */
+static void load_channel(const struct planes *planes, int64_t c, const float *src, char *dst)
 {
-    int64_t hw = planes->h * planes->w;
-    for (int64_t c = 0; c < planes->channels; c++)
-        for (int64_t p = 0; p < hw; p++) {
-            int64_t at = ((c / planes->b) * hw + p) * planes->b + c % planes->b;
-            if (planes->type == ELEMENT_BF16)
-                ((uint16_t *)dst)[at] = bf16_of_any(src[c * hw + p]);
-            else
-                ((float *)dst)[at] = src[c * hw + p];
-        }
+    int64_t hw = planes->h * planes->w, b = planes->b, first = c / b * hw * b + c % b;
+    if (b == 1 && planes->type == ELEMENT_F32)
+        memcpy(dst + (size_t)first * sizeof *src, src, (size_t)hw * sizeof *src);
+    else if (planes->type == ELEMENT_BF16)
+        for (int64_t p = 0; p < hw; p++)
+            ((uint16_t *)(void *)dst)[first + p * b] = bf16_of_any(src[p]);
+    else
+        for (int64_t p = 0; p < hw; p++)
+            ((float *)(void *)dst)[first + p * b] = src[p];
 }
 
+/* Pixels (count, C, H, W) become the input tensor; images that are not there become zeros. */
 static void load_pixels(struct ssld_plan *plan, const float *pixels, int32_t count)
 {
     const struct tensor *input = &plan->tensors[plan->graph->input];
     const struct planes *planes = &input->planes;
-    int64_t pixels_in_image = planes->channels * planes->h * planes->w;
+    int64_t channels = planes->channels, hw = planes->h * planes->w;
+    if (count < plan->options.batch)
+        memset((char *)plan->pixels + (size_t)count * input->image_bytes, 0,
+               (size_t)(plan->options.batch - count) * input->image_bytes);
 #pragma omp parallel for
-    for (int64_t n = 0; n < plan->options.batch; n++) {
-        char *dst = (char *)plan->pixels + (size_t)n * input->image_bytes;
-        if (n >= count)
-            memset(dst, 0, input->image_bytes);
-        else
-            load_image(planes, pixels + n * pixels_in_image, dst);
-    }
+    for (int64_t i = 0; i < count * channels; i++)
+        load_channel(planes, i % channels, pixels + i * hw, (char *)plan->pixels + (size_t)(i / channels) * input->image_bytes);
 }
 
 static ssld_status check_count(struct ssld_plan *plan, int32_t count)

@@ -7,6 +7,7 @@
 #ifndef SSLD_LIB_STORE_BITS_H
 #define SSLD_LIB_STORE_BITS_H
 
+#include "core/multiversion.h"
 #include "store/bytes.h"
 #include "store/prefix.h"
 
@@ -100,47 +101,47 @@ struct ssld_window {
     uint64_t                  at, bits;
 };
 
-static inline struct ssld_window ssld_window_open(const struct ssld_source *source)
+ALWAYS_INLINE struct ssld_window ssld_window_open(const struct ssld_source *source)
 {
     return (struct ssld_window){ source, source->at, 0 };
 }
 
 /* SSLD_WINDOW_BITS are there then. */
-static inline void ssld_window_fill(struct ssld_window *window)
+ALWAYS_INLINE void ssld_window_fill(struct ssld_window *window)
 {
     uint64_t byte = window->at / 8, last = window->source->last;
     window->bits = ssld_get_u64(window->source->bytes + (byte < last ? byte : last)) >> window->at % 8;
 }
 
-static inline void ssld_window_pass(struct ssld_window *window, unsigned count)
+ALWAYS_INLINE void ssld_window_pass(struct ssld_window *window, unsigned count)
 {
     window->bits >>= count;
     window->at += count;
 }
 
-static inline uint32_t ssld_window_number(struct ssld_window *window, unsigned entry)
+/* The number of an entry that begins one, with the next bits of the stream. */
+ALWAYS_INLINE uint32_t ssld_entry_number(unsigned entry, uint64_t bits)
 {
-    unsigned length = entry & 15, extra = entry >> 4 & 31;
-    uint32_t behind = (uint32_t)(window->bits >> length) & ((UINT32_C(1) << extra) - 1);
-    ssld_window_pass(window, length + extra);
-    return entry >> 9 << extra | behind;
+    unsigned extra = SSLD_ENTRY_EXTRA(entry);
+    uint32_t behind = (uint32_t)(bits >> (SSLD_ENTRY_BITS(entry) - extra)) & ((UINT32_C(1) << extra) - 1);
+    return SSLD_ENTRY_HIGH(entry) << extra | behind;
 }
 
 struct ssld_special {
-    struct ssld_window window;
-    uint32_t           number;
+    uint32_t number;
+    uint32_t bits; /* that it takes; where none begins, more than any source has */
 };
 
-/* Any number: with a long code, or whose token is the escape, or none. As many are sure to be in the window behind it as before.
- * Windows are given and returned by value here: one with an address would not be kept in registers. */
-struct ssld_special ssld_get_special(struct ssld_window window, const struct ssld_prefix *code);
+/* Any number of those at bit `at`: with a long code, or whose token is the escape, or none. */
+struct ssld_special ssld_get_special(const struct ssld_source *source, uint64_t at, const struct ssld_prefix *code);
 
-/* A number, wherever the window stands. */
-static inline uint32_t ssld_get_number(struct ssld_window *window, const struct ssld_prefix *code)
+/* A number, however it is coded; SSLD_WINDOW_BITS are there behind it. A window's address is not given away here, or it would not
+ * be kept in registers. */
+ALWAYS_INLINE uint32_t ssld_get_number(struct ssld_window *window, const struct ssld_prefix *code)
 {
+    struct ssld_special found = ssld_get_special(window->source, window->at, code);
+    window->at += found.bits;
     ssld_window_fill(window);
-    struct ssld_special found = ssld_get_special(*window, code);
-    *window = found.window;
     return found.number;
 }
 

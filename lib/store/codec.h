@@ -64,7 +64,7 @@ struct ssld_codec {
     void (*fit)(const struct ssld_coding *coding, size_t count, size_t stride, const float *log_p, float scale[3], float *step);
 };
 
-#define SSLD_SPREAD 4 /* rows that are made together at most */
+#define SSLD_SPREAD 8 /* rows that are made together at most */
 
 /* NULL if there is no such codec. */
 const struct ssld_codec *ssld_codec_find(int32_t id);
@@ -81,26 +81,26 @@ void        ssld_encoder_free(ssld_context *context, struct ssld_encoder *encode
 ALWAYS_INLINE uint32_t ssld_get_next(struct ssld_window *window, const struct ssld_model *model, unsigned code)
 {
     unsigned entry = model->quick[code][window->bits & (SSLD_PREFIX_QUICK - 1)];
-    if (__builtin_expect(entry >= SSLD_ENTRY_SPECIAL, 0)) {
-        struct ssld_special special = ssld_get_special(*window, &model->codes[code]);
-        *window = special.window;
-        return special.number;
-    }
-    return ssld_window_number(window, entry);
+    if (__builtin_expect(entry >= SSLD_ENTRY_SPECIAL, 0))
+        return ssld_get_number(window, &model->codes[code]);
+    uint32_t number = ssld_entry_number(entry, window->bits);
+    ssld_window_pass(window, SSLD_ENTRY_BITS(entry));
+    return number;
 }
 
 /* -- The shape of labels, for codecs with models ------------------------------------------------------------------ */
 
 #define SSLD_SHAPE_CODES 16 /* prefix codes of a record's numbers: number j of a rank r has code 16 j / r */
 
-/* Numbers of a record: whole, within -127 to 127. */
+#define SSLD_SHAPE_NUMBER 127 /* numbers of a record are whole, and not above it nor below its negative */
+
 struct ssld_shape {
     float numbers[SSLD_MOST_RANK];
 };
 
 void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsigned first_code, const struct ssld_shape *shape);
-struct ssld_window ssld_shape_get(struct ssld_window window, const struct ssld_model *model, unsigned first_code,
-                                  struct ssld_shape *shape);
+/* The numbers at `source`, which is left behind them. */
+void ssld_shape_get(struct ssld_source *source, const struct ssld_model *model, unsigned first_code, struct ssld_shape *shape);
 /* v = row_0 + sum_j q_j row_j over the padded stride. */
 void ssld_shape_values(const struct ssld_model *model, const struct ssld_shape *shape, float *v);
 /* 64 of them, from class c on, a multiple of 64; zeros if the model has no rows. */
@@ -110,6 +110,7 @@ void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *sh
 float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row);
 void  ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
                                   float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD]);
+bool  ssld_shape_multiplies_pairs(void); /* whether this processor has use for a model's pairs */
 /* What of that sum is of the tail: without the explicit classes, whose weights are 0 then. */
 float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum);
 /* What they are the shape of: fourth roots of probabilities over that of `base`, at most 1; over the padded stride. */

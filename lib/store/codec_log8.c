@@ -69,10 +69,10 @@ static void encode(struct ssld_encoder *encoder, const struct ssld_label *label,
     }
 }
 
-MULTIVERSION static bool levels_read(const struct ssld_model *model, struct ssld_window *after, const float *v, float mean,
+MULTIVERSION static bool levels_read(const struct ssld_model *model, struct ssld_source *source, const float *v, float mean,
                                      size_t count, float *row)
 {
-    struct ssld_window window = *after;
+    struct ssld_window window = ssld_window_open(source);
     const struct ssld_scale *scale = &model->scale;
     for (size_t c = 0; c < count;) {
         ssld_window_fill(&window);
@@ -84,7 +84,7 @@ MULTIVERSION static bool levels_read(const struct ssld_model *model, struct ssld
             row[c] = scale->probability[level];
         }
     }
-    *after = window;
+    source->at = window.at;
     return true;
 }
 
@@ -97,14 +97,14 @@ static bool decode(const struct ssld_coding *coding, const struct ssld_model *mo
     float v[SSLD_SHAPE_VECTOR], probabilities[SSLD_SHAPE_VECTOR];
     struct ssld_window window = ssld_window_open(source);
     float mean = -(float)ssld_get_number(&window, &model->codes[CODE_MEAN]) / MEAN_STEPS;
-    window = ssld_shape_get(window, model, CODE_SHAPE, &shape);
+    source->at = window.at;
+    ssld_shape_get(source, model, CODE_SHAPE, &shape);
     for (size_t c = 0; c < classes; c += SSLD_SHAPE_VECTOR) {
         size_t count = classes - c < SSLD_SHAPE_VECTOR ? classes - c : SSLD_SHAPE_VECTOR;
         ssld_shape_part(model, &shape, c, v);
-        if (!levels_read(model, &window, v, mean, count, row ? row + c : probabilities) || window.at > source->end)
+        if (!levels_read(model, source, v, mean, count, row ? row + c : probabilities) || source->at > source->end)
             return false;
     }
-    source->at = window.at;
     if (row)
         ssld_row_scale(row, classes, 1 / ssld_row_sum(row, classes));
     if (sizes)

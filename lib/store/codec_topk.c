@@ -65,7 +65,7 @@ static void sift_down(const float *values, uint32_t *heap, size_t size, size_t a
 
 #define LANES 64
 #define FEW 32   /* K up to this are looked for among candidates */
-#define PIECE 16
+#define PIECE 32 /* classes that are passed over together where none reaches a bound */
 
 /* A bound that at least k <= LANES of the values reach: the k-th largest of what is largest in each of LANES lanes. */
 MULTIVERSION static float bound_of_top(const float *values, uint32_t classes, int32_t k)
@@ -73,9 +73,9 @@ MULTIVERSION static float bound_of_top(const float *values, uint32_t classes, in
     float lanes[LANES], bound = 0;
     int32_t above[LANES] = { 0 };
     memcpy(lanes, values, sizeof lanes);
-    for (uint32_t c = LANES; c + LANES <= classes; c += LANES)
-        for (int i = 0; i < LANES; i++)
-            lanes[i] = values[c + (uint32_t)i] > lanes[i] ? values[c + (uint32_t)i] : lanes[i];
+    for (size_t c = LANES; c + LANES <= classes; c += LANES)
+        for (size_t i = 0; i < LANES; i++)
+            lanes[i] = values[c + i] > lanes[i] ? values[c + i] : lanes[i];
     for (int j = 0; j < LANES; j++)
         for (int i = 0; i < LANES; i++)
             above[i] += lanes[j] > lanes[i];
@@ -86,15 +86,21 @@ MULTIVERSION static float bound_of_top(const float *values, uint32_t classes, in
     return bound;
 }
 
+ALWAYS_INLINE bool any_reaches(const float *values, float bound)
+{
+    int32_t any = 0;
+    for (int i = 0; i < PIECE; i++)
+        any |= values[i] >= bound;
+    return any;
+}
+
 /* The classes whose values reach the bound, ascending. Returns how many. */
 MULTIVERSION static size_t gather_from(const float *values, uint32_t classes, float bound, uint32_t *gathered)
 {
     size_t count = 0;
     for (uint32_t c = 0; c < classes; c += PIECE) {
         uint32_t end = classes - c < PIECE ? classes : c + PIECE;
-        int any = end < c + PIECE;
-        for (uint32_t i = 0; i < PIECE && end == c + PIECE; i++)
-            any |= values[c + i] >= bound;
+        bool any = end < c + PIECE || any_reaches(values + c, bound);
         for (uint32_t i = c; any && i < end; i++) {
             gathered[count] = i;
             count += values[i] >= bound;
@@ -424,9 +430,9 @@ MULTIVERSION static bool record_read(const struct ssld_coding *coding, const str
     record->ends[1] = window.at;
     if (!summary_read(model, &window, record))
         return false;
-    if (has_tail(model, record) && model->rank >= 0)
-        window = ssld_shape_get(window, model, CODE_SHAPE, &record->shape);
     source->at = window.at;
+    if (has_tail(model, record) && model->rank >= 0)
+        ssld_shape_get(source, model, CODE_SHAPE, &record->shape);
     return source->at <= source->end;
 }
 

@@ -113,6 +113,36 @@ static bool rows_read(struct ssld_model *model, const uint8_t *bytes)
     return true;
 }
 
+/* Whether no sum of a record's numbers and any of the rows is rounded: all of them are below 512 then. */
+static bool sums_are_exact(const struct ssld_model *model)
+{
+    for (int32_t c = 0; c < model->classes; c++) {
+        float most = fabsf(model->rows[c]);
+        for (int32_t j = 1; j <= model->rank; j++)
+            most += SSLD_SHAPE_NUMBER * fabsf(model->rows[(size_t)j * model->stride + (size_t)c]);
+        if (!(most < 512))
+            return false;
+    }
+    return true;
+}
+
+/* What a row holds has 7 bits: the upper half of a float has room for them. */
+static bool make_pairs(ssld_context *context, struct ssld_model *model)
+{
+    if (model->rank < 1 || !ssld_shape_multiplies_pairs() || !sums_are_exact(model))
+        return true;
+    model->pairs = ssld_alloc_zero(context, (size_t)(model->rank + 1) / 2 * model->stride, 2 * sizeof *model->pairs);
+    if (!model->pairs)
+        return false;
+    for (size_t j = 0; j < (size_t)model->rank; j++)
+        for (size_t c = 0; c < model->stride; c++) {
+            uint32_t bits;
+            memcpy(&bits, &model->rows[(j + 1) * model->stride + c], sizeof bits);
+            model->pairs[(j / 2 * model->stride + c) * 2 + j % 2] = (uint16_t)(bits >> 16);
+        }
+    return true;
+}
+
 /* Classes by falling row 0: by counting. */
 static void order_classes(struct ssld_model *model, const int8_t *row)
 {
@@ -183,6 +213,10 @@ ssld_status ssld_model_read(ssld_context *context, const uint8_t *bytes, size_t 
         status = ssld_fail(context, SSLD_FORMAT, "a model whose rows or codes break the rules of the format");
         goto fail;
     }
+    if (!make_pairs(context, made)) {
+        status = ssld_fail_memory(context, "a store's model", rows * made->stride * sizeof *made->pairs);
+        goto fail;
+    }
     order_classes(made, rows ? (const int8_t *)bytes + MODEL_FIXED + rows : NULL);
     memcpy(made->bytes, bytes, size);
     made->size = size;
@@ -207,6 +241,7 @@ void ssld_model_free(ssld_context *context, struct ssld_model *model)
     if (!model)
         return;
     ssld_free(context, model->rows);
+    ssld_free(context, model->pairs);
     ssld_free(context, model->analysis);
     ssld_free(context, model->order);
     ssld_free(context, model->places);

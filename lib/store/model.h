@@ -45,6 +45,9 @@ struct ssld_model {
     uint8_t  number_codes[SSLD_MOST_RANK]; /* of the SSLD_SHAPE_CODES, that of each number of the shape */
     size_t   stride;  /* of rows: classes, rounded up to whole vectors */
     float   *rows;    /* (1 + rank, stride) */
+    /* Rows 1 and 2, 3 and 4 ... side by side, a class's two values as bfloat16s: ((rank + 1) / 2, stride, 2). NULL where the
+     * processor does not multiply them or a sum might be rounded. */
+    uint16_t *pairs;
     uint32_t *order;  /* (classes): classes by falling row 0, of equal ones the lower numbers first; by number without rows */
     uint32_t *places; /* (classes): the place of each class in that order */
     float   *analysis; /* (rank, stride), made for a writer only: q = analysis (v - row_0), rounded */

@@ -6,6 +6,9 @@
 
 #include "store/bits.h"
 
+#define TOKEN_BITS 7                /* of a token behind the escape */
+#define NOWHERE (UINT32_C(1) << 31) /* bits that no payload has: SSLD_FORMAT_BLOCK_BYTES is 2^26 */
+
 /* Huffman's algorithm by looking for the two least of at most 128 weights each time; ties go to the lower number, so that
  * every machine makes the same code. Returns the longest code's length. */
 static unsigned huffman(const uint64_t *weights, uint8_t *lengths)
@@ -107,29 +110,26 @@ bool ssld_prefix_make(const uint8_t lengths[SSLD_TOKENS], struct ssld_prefix *co
 
 void ssld_prefix_make_quick(const struct ssld_prefix *code, uint16_t quick[SSLD_PREFIX_QUICK])
 {
-    for (unsigned i = 0; i < SSLD_PREFIX_QUICK; i++)
-        quick[i] = SSLD_PREFIX_QUICK >> (code->table[i] & 15) ? code->table[i] : SSLD_ENTRY_LONG;
+    for (unsigned i = 0; i < SSLD_PREFIX_QUICK; i++) {
+        unsigned entry = code->table[i], length = SSLD_ENTRY_BITS(entry) - SSLD_ENTRY_EXTRA(entry);
+        quick[i] = (uint16_t)(SSLD_PREFIX_QUICK >> length ? entry : SSLD_ENTRY_SPECIAL);
+    }
 }
 
-struct ssld_special ssld_get_special(struct ssld_window window, const struct ssld_prefix *code)
+struct ssld_special ssld_get_special(const struct ssld_source *source, uint64_t at, const struct ssld_prefix *code)
 {
-    unsigned entry = code->table[window.bits & (SSLD_PREFIX_TABLE - 1)];
-    uint32_t number = 0;
-    if (entry < SSLD_ENTRY_SPECIAL) {
-        number = ssld_window_number(&window, entry);
-        return (struct ssld_special){ window, number };
-    }
+    struct ssld_window window = { source, at, 0 };
     ssld_window_fill(&window);
-    ssld_window_pass(&window, entry & 15);
-    uint32_t token = window.bits & (SSLD_TOKENS - 1);
-    if (entry & SSLD_ENTRY_ESCAPE && token < SSLD_TOKEN_NUMBERS) {
-        ssld_window_pass(&window, 7);
-        number = ssld_window_number(&window, entry_of(token, 0));
-    } else { /* none of ours: a place that no record may reach */
-        window.at = window.source->end + 1;
+    unsigned entry = code->table[window.bits & (SSLD_PREFIX_TABLE - 1)], length = 0;
+    if (entry >= SSLD_ENTRY_SPECIAL) {
+        length = SSLD_ENTRY_BITS(entry);
+        ssld_window_pass(&window, length);
+        uint32_t token = window.bits & (SSLD_TOKENS - 1);
+        if (!(entry & SSLD_ENTRY_ESCAPE) || token >= SSLD_TOKEN_NUMBERS)
+            return (struct ssld_special){ 0, NOWHERE };
+        entry = entry_of(token, TOKEN_BITS);
     }
-    ssld_window_fill(&window);
-    return (struct ssld_special){ window, number };
+    return (struct ssld_special){ ssld_entry_number(entry, window.bits), length + SSLD_ENTRY_BITS(entry) };
 }
 
 void ssld_prefix_write(const uint8_t lengths[SSLD_TOKENS], uint8_t bytes[SSLD_PREFIX_BYTES])

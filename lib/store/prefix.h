@@ -24,12 +24,15 @@ struct ssld_prefix {
     uint32_t group;                /* numbers, but for escaped ones, that SSLD_WINDOW_BITS hold whatever they are */
 };
 
-/* What a table holds of a token: bits of its code, bits behind it, and what is before those in the number it begins; or that it
- * begins none, as the escape; or, in a quick table, that the code is longer. */
-#define SSLD_ENTRY(length, extra, high) ((length) | (extra) << 4 | (high) << 9)
-#define SSLD_ENTRY_SPECIAL (1u << 13) /* of these and above */
+/* What a table holds of a token: bits of its code and behind it, the latter alone, and what is before those in the number it
+ * begins; or that it begins none, as the escape; or, in a quick table, that the code is longer. How far it is to the next number
+ * stands in the lowest bits: all that follows waits for it, and a processor takes a shift's count from there as it is. */
+#define SSLD_ENTRY(length, extra, high) (((length) + (extra)) | (extra) << 6 | (high) << 11)
+#define SSLD_ENTRY_BITS(entry) ((entry) & 63)
+#define SSLD_ENTRY_EXTRA(entry) ((entry) >> 6 & 31)
+#define SSLD_ENTRY_HIGH(entry) ((entry) >> 11)
+#define SSLD_ENTRY_SPECIAL (1u << 15) /* of these and above */
 #define SSLD_ENTRY_ESCAPE (1u << 14)
-#define SSLD_ENTRY_LONG (1u << 15)
 
 #define SSLD_WINDOW_BITS 57 /* of a stream that are at hand after one load: 64, less up to 7 of the byte it begins in */
 

@@ -11,17 +11,19 @@ void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsi
         ssld_put_number(sink, first_code + model->number_codes[j], ssld_zigzag((int32_t)shape->numbers[j]));
 }
 
-MULTIVERSION struct ssld_window ssld_shape_get(struct ssld_window window, const struct ssld_model *model, unsigned first_code,
-                                               struct ssld_shape *shape)
+MULTIVERSION void ssld_shape_get(struct ssld_source *source, const struct ssld_model *model, unsigned first_code,
+                                 struct ssld_shape *shape)
 {
+    struct ssld_window window = ssld_window_open(source);
+    const int32_t most = SSLD_SHAPE_NUMBER;
     for (int32_t j = 0; j < model->rank;) {
         ssld_window_fill(&window);
         for (int32_t end = model->rank - j < (int32_t)model->group ? model->rank : j + (int32_t)model->group; j < end; j++) {
             int32_t number = ssld_unzigzag(ssld_get_next(&window, model, first_code + model->number_codes[j]));
-            shape->numbers[j] = (float)(number < -127 ? -127 : number > 127 ? 127 : number);
+            shape->numbers[j] = (float)(number < -most ? -most : number > most ? most : number);
         }
     }
-    return window;
+    source->at = window.at;
 }
 
 float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum)

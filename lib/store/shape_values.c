@@ -6,6 +6,10 @@
 #include "store/codec.h"
 #include "store/vector.h"
 
+#ifdef MULTIVERSION_X86
+#include <immintrin.h>
+#endif
+
 /* Sums of this many classes stay in registers while the rows go by. The compiler makes two or four vectors of one where its
  * vectors are smaller. */
 typedef float slice __attribute__((vector_size(64), aligned(4), may_alias));
@@ -51,17 +55,14 @@ MULTIVERSION void ssld_shape_values(const struct ssld_model *model, const struct
 
 #define LEAST_ROOT 0.03f /* of a weight: 8e-7 */
 
-typedef int32_t slice_mask __attribute__((vector_size(64), may_alias));
-
 /* v = max(v, e)^4 */
 ALWAYS_INLINE void raise(slice *v)
 {
-    slice least = { 0 }, square;
-    least += LEAST_ROOT;
-    slice_mask above = *v > least;
-    square = (slice)(((slice_mask)*v & above) | ((slice_mask)least & ~above));
-    square *= square;
-    *v = square * square;
+    slice root = *v;
+    for (size_t i = 0; i < SLICE; i++) /* the compiler makes it one instruction; of a mask it would make two */
+        root[i] = root[i] > LEAST_ROOT ? root[i] : LEAST_ROOT;
+    root *= root;
+    *v = root * root;
 }
 
 /* One order of summing, whether records come alone or together: lane by lane over the slices, then the lanes one by one. */
@@ -90,74 +91,153 @@ ALWAYS_INLINE void weigh(const struct ssld_model *model, const float *numbers, s
     *b = high;
 }
 
-/* Weights of the last classes, that do not fill two slices, and the sum of all, of which `low` and `high` are the slices before. */
-ALWAYS_INLINE float weigh_rest(const struct ssld_model *model, const float *numbers, size_t c, const slice *low,
-                               const slice *high, float *row)
+/* Weights of the last classes, that do not fill two slices: into the row, and added to the sums. */
+ALWAYS_INLINE void finish_rest(size_t count, slice a, slice b, float *row, slice *low, slice *high)
 {
-    size_t count = (size_t)model->classes - c;
     float rest[2 * SLICE];
-    slice a = { 0 }, b = { 0 };
-    if (count) {
-        weigh(model, numbers, c, &a, &b);
-        TO(rest) = a;
-        TO(rest + SLICE) = b;
-        memcpy(row + c, rest, count * sizeof *rest);
-        memset(rest + count, 0, (2 * SLICE - count) * sizeof *rest);
-        a = AT(rest);
-        b = AT(rest + SLICE);
-    }
-    a += *low;
-    b += *high;
-    return sum_of_slices(&a, &b);
+    TO(rest) = a;
+    TO(rest + SLICE) = b;
+    memcpy(row, rest, count * sizeof *rest);
+    memset(rest + count, 0, (2 * SLICE - count) * sizeof *rest);
+    *low += AT(rest);
+    *high += AT(rest + SLICE);
 }
 
 MULTIVERSION float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row)
 {
     size_t classes = (size_t)model->classes, c = 0;
-    slice low = { 0 }, high = { 0 };
+    slice low = { 0 }, high = { 0 }, a, b;
     for (; c + 2 * SLICE <= classes; c += 2 * SLICE) {
-        slice a, b;
         weigh(model, shape->numbers, c, &a, &b);
         TO(row + c) = a;
         TO(row + c + SLICE) = b;
         low += a;
         high += b;
     }
-    return weigh_rest(model, shape->numbers, c, &low, &high, row);
+    if (c < classes) {
+        weigh(model, shape->numbers, c, &a, &b);
+        finish_rest(classes - c, a, b, row + c, &low, &high);
+    }
+    return sum_of_slices(&low, &high);
 }
 
-/* Variables of each of the four records: in arrays they would not stay in registers. */
-#define EACH(DO) DO(0) DO(1) DO(2) DO(3)
+/* -- Several records together ------------------------------------------------------------------------------------- */
+
+/* Variables of each of the records: in arrays they would not stay in registers. */
+#define EACH(DO) DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7)
 #define DECLARE(i) \
-    const float *numbers##i = shapes[i]->numbers; \
     float *row##i = rows[i]; \
     slice low##i = { 0 }, high##i = { 0 };
-#define BEGIN(i) slice a##i = AT(from), b##i = AT(from + SLICE);
-#define ADD(i) \
-    a##i += numbers##i[j] * AT(from); \
-    b##i += numbers##i[j] * AT(from + SLICE);
-#define FINISH(i) \
-    raise(&a##i); \
-    raise(&b##i); \
+#define BEGIN(i) slice a##i = first;
+#define RAISE(i) raise(&a##i);
+#define PUT_LOW(i) \
     TO(row##i + c) = a##i; \
-    TO(row##i + c + SLICE) = b##i; \
-    low##i += a##i; \
-    high##i += b##i;
-#define SUM(i) sums[i] = weigh_rest(model, numbers##i, c, &low##i, &high##i, row##i);
+    low##i += a##i;
+#define PUT_HIGH(i) \
+    TO(row##i + c + SLICE) = a##i; \
+    high##i += a##i;
+#define KEEP(i) TO(rest[i]) = a##i;
+#define PUT_REST(i) finish_rest(classes - c, AT(rest[i]), a##i, row##i + c, &low##i, &high##i);
+#define SUM(i) sums[i] = sum_of_slices(&low##i, &high##i);
 
-MULTIVERSION void ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
-                                              float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD])
-{
-    size_t classes = (size_t)model->classes, c = 0;
-    EACH(DECLARE)
-    for (; c + 2 * SLICE <= classes; c += 2 * SLICE) {
-        const float *from = model->rows + c;
-        EACH(BEGIN)
-        for (int32_t j = 0; j < model->rank; j++) {
-            from += model->stride;
-            EACH(ADD)
-        }
-        EACH(FINISH)
-    }
+/* The weights of a slice of classes, from `place` on, and what is done with each record's. */
+#define WEIGH(place, ADD_ROWS, PUT) \
+    do { \
+        slice first = AT(model->rows + (place)); \
+        EACH(BEGIN) \
+        ADD_ROWS(place) \
+        EACH(RAISE) \
+        EACH(PUT) \
+    } while (0)
+
+#define WEIGH_ALL(ADD_ROWS) \
+    size_t classes = (size_t)model->classes, c = 0; \
+    float rest[SSLD_SPREAD][SLICE]; \
+    EACH(DECLARE) \
+    for (; c + 2 * SLICE <= classes; c += 2 * SLICE) { \
+        WEIGH(c, ADD_ROWS, PUT_LOW); \
+        WEIGH(c + SLICE, ADD_ROWS, PUT_HIGH); \
+    } \
+    if (c < classes) { \
+        WEIGH(c, ADD_ROWS, KEEP); \
+        WEIGH(c + SLICE, ADD_ROWS, PUT_REST); \
+    } \
     EACH(SUM)
+
+#define NUMBERS(i) const float *numbers##i = shapes[i]->numbers;
+#define ADD(i) a##i += numbers##i[j] * AT(from);
+#define ADD_ONE_BY_ONE(place) \
+    const float *from = model->rows + (place); \
+    for (int32_t j = 0; j < model->rank; j++) { \
+        from += model->stride; \
+        EACH(ADD) \
+    }
+
+MULTIVERSION static void weigh_one_by_one(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
+                                          float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD])
+{
+    EACH(NUMBERS)
+    WEIGH_ALL(ADD_ONE_BY_ONE)
+}
+
+#ifdef MULTIVERSION_X86
+
+#define BFLOAT16 __attribute__((target("arch=x86-64-v4,avx512bf16")))
+
+bool ssld_shape_multiplies_pairs(void)
+{
+    return __builtin_cpu_supports("avx512bf16");
+}
+
+/* A record's numbers as a model's rows stand in its pairs. Whole numbers below 128: bfloat16s have room for them. */
+static void pair_numbers(const struct ssld_model *model, const struct ssld_shape *shape, int32_t pairs[SSLD_MOST_RANK / 2])
+{
+    for (int32_t j = 0; j < model->rank; j += 2) {
+        uint32_t even, odd = 0;
+        memcpy(&even, &shape->numbers[j], sizeof even);
+        if (j + 1 < model->rank)
+            memcpy(&odd, &shape->numbers[j + 1], sizeof odd);
+        pairs[j / 2] = (int32_t)(even >> 16 | (odd & UINT32_C(0xffff0000)));
+    }
+}
+
+#define PAIRS(i) \
+    int32_t pairs##i[SSLD_MOST_RANK / 2]; \
+    pair_numbers(model, shapes[i], pairs##i);
+#define ADD_PAIR(i) a##i = (slice)_mm512_dpbf16_ps((__m512)a##i, (__m512bh)pair, (__m512bh)_mm512_set1_epi32(pairs##i[j]));
+#define ADD_TWO_BY_TWO(place) \
+    const uint16_t *from = model->pairs + 2 * (place); \
+    for (int32_t j = 0; j < (model->rank + 1) / 2; j++) { \
+        __m512i pair = _mm512_loadu_si512(from); \
+        from += 2 * model->stride; \
+        EACH(ADD_PAIR) \
+    }
+
+/* Two products and their sum are one instruction, and a model takes half of the cache. */
+BFLOAT16 static void weigh_two_by_two(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
+                                      float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD])
+{
+    EACH(PAIRS)
+    WEIGH_ALL(ADD_TWO_BY_TWO)
+}
+
+#else
+
+bool ssld_shape_multiplies_pairs(void)
+{
+    return false;
+}
+
+#endif
+
+void ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
+                                 float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD])
+{
+#ifdef MULTIVERSION_X86
+    if (model->pairs) {
+        weigh_two_by_two(model, shapes, rows, sums);
+        return;
+    }
+#endif
+    weigh_one_by_one(model, shapes, rows, sums);
 }

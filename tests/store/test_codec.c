@@ -497,6 +497,75 @@ TEST(of_equal_classes_the_lower_numbers_are_kept)
           (double)row[1], (double)row[2], (double)row[3], (double)row[6]);
 }
 
+/* -- Rows of several records --------------------------------------------------------------------------------------- */
+
+/* A model with rows of any values that its format allows; of exponents up to `exponent`. */
+static struct ssld_model *random_model(ssld_context *context, int32_t classes, int32_t rank, int exponent, uint64_t *state)
+{
+    static int8_t rows[(1 + SSLD_MOST_RANK) * 1000];
+    int8_t exponents[1 + SSLD_MOST_RANK];
+    uint8_t lengths[1][SSLD_TOKENS];
+    uint32_t counts[SSLD_TOKENS] = { 0 };
+    struct ssld_model *model = NULL;
+    size_t size;
+    for (int32_t i = 0; i < (1 + rank) * classes; i++)
+        rows[i] = (int8_t)((int)(next_random(state) % 255) - 127);
+    for (int32_t j = 0; j <= rank; j++)
+        exponents[j] = (int8_t)(exponent - (int)(next_random(state) % 3));
+    ssld_prefix_fit(counts, lengths[0]);
+    struct ssld_model_parts parts = { .codec = SSLD_CODEC_TOPK, .classes = classes, .rank = rank, .code_count = 1,
+                                      .first = 0.1f, .growth = 1, .cap = 1, .rows = rows, .exponents = exponents,
+                                      .lengths = (const uint8_t(*)[SSLD_TOKENS])lengths };
+    uint8_t *bytes = ssld_model_write(context, &parts, &size);
+    CHECK_STATUS(context, ssld_model_read(context, bytes, size, &model), SSLD_OK);
+    ssld_free(context, bytes);
+    return model;
+}
+
+/* Numbers of -127 to 127, the outermost ones often. */
+static void random_shape(int32_t rank, struct ssld_shape *shape, uint64_t *state)
+{
+    for (int32_t j = 0; j < rank; j++) {
+        int number = (int)(next_random(state) % 511) - 255;
+        shape->numbers[j] = (float)(number < -127 ? -127 : number > 127 ? 127 : number);
+    }
+}
+
+TEST(weights_of_several_records_are_those_of_each_alone_bit_for_bit)
+{
+    static const int32_t ranks[] = { 0, 1, 3, 8, 40, 127, 128 }, classes[] = { 1, 31, 32, 33, 64, 100, 1000 };
+    static const int exponents[] = { 0, -8, -12 }; /* sums may be rounded; are not with few rows; are not */
+    static float alone[1000], together[SSLD_SPREAD][1000 + 1];
+    ssld_context *context = make_context();
+    uint64_t state = 17;
+    int paired = 0;
+    for (int round = 0; round < 7 * 7 * 3; round++) {
+        int32_t rank = ranks[round % 7], count = classes[round / 7 % 7];
+        struct ssld_model *model = random_model(context, count, rank, exponents[round / 49], &state);
+        struct ssld_shape shapes[SSLD_SPREAD];
+        const struct ssld_shape *given[SSLD_SPREAD];
+        float *rows[SSLD_SPREAD], sums[SSLD_SPREAD];
+        for (int i = 0; i < SSLD_SPREAD; i++) {
+            random_shape(rank, &shapes[i], &state);
+            given[i] = &shapes[i];
+            rows[i] = together[i];
+            together[i][count] = -1;
+        }
+        ssld_shape_weights_together(model, given, rows, sums);
+        for (int i = 0; i < SSLD_SPREAD; i++) {
+            float sum = ssld_shape_weights(model, &shapes[i], alone);
+            CHECK(!memcmp(alone, rows[i], (size_t)count * sizeof(float)) && sum == sums[i],
+                  "%d classes, %d numbers, record %d: not the same bits", count, rank, i);
+            CHECK(together[i][count] == -1, "%d classes, %d numbers, record %d: written past the row", count, rank, i);
+        }
+        paired += model->pairs != NULL;
+        ssld_model_free(context, model);
+    }
+    printf("# %d of %d models multiplied in pairs\n", paired, 7 * 7 * 3);
+    CHECK(!paired == !ssld_shape_multiplies_pairs(), "%d", paired);
+    ssld_context_destroy(context);
+}
+
 /* -- Records and models that no writer writes ---------------------------------------------------------------------- */
 
 TEST(records_of_random_bits_are_decoded_or_refused_within_their_bounds)
@@ -602,6 +671,7 @@ TEST_MAIN(TEST_ROW(every_half_survives_the_way_through_double),
           TEST_ROW(uniform_labels_stay_uniform),
           TEST_ROW(probabilities_and_their_logits_give_the_same_label),
           TEST_ROW(of_equal_classes_the_lower_numbers_are_kept),
+          TEST_ROW(weights_of_several_records_are_those_of_each_alone_bit_for_bit),
           TEST_ROW(records_of_random_bits_are_decoded_or_refused_within_their_bounds),
           TEST_ROW(no_flipped_bit_of_a_model_breaks_its_reader),
           TEST_ROW(prefix_codes_of_any_counts_are_complete_and_read_back),
