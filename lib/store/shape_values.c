@@ -92,11 +92,11 @@ ALWAYS_INLINE void weigh(const struct ssld_model *model, const float *numbers, s
 }
 
 /* Weights of the last classes, that do not fill two slices: into the row, and added to the sums. */
-ALWAYS_INLINE void finish_rest(size_t count, slice a, slice b, float *row, slice *low, slice *high)
+ALWAYS_INLINE void finish_rest(size_t count, const slice *a, const slice *b, float *row, slice *low, slice *high)
 {
     float rest[2 * SLICE];
-    TO(rest) = a;
-    TO(rest + SLICE) = b;
+    TO(rest) = *a;
+    TO(rest + SLICE) = *b;
     memcpy(row, rest, count * sizeof *rest);
     memset(rest + count, 0, (2 * SLICE - count) * sizeof *rest);
     *low += AT(rest);
@@ -116,7 +116,7 @@ MULTIVERSION float ssld_shape_weights(const struct ssld_model *model, const stru
     }
     if (c < classes) {
         weigh(model, shape->numbers, c, &a, &b);
-        finish_rest(classes - c, a, b, row + c, &low, &high);
+        finish_rest(classes - c, &a, &b, row + c, &low, &high);
     }
     return sum_of_slices(&low, &high);
 }
@@ -137,7 +137,9 @@ MULTIVERSION float ssld_shape_weights(const struct ssld_model *model, const stru
     TO(row##i + c + SLICE) = a##i; \
     high##i += a##i;
 #define KEEP(i) TO(rest[i]) = a##i;
-#define PUT_REST(i) finish_rest(classes - c, AT(rest[i]), a##i, row##i + c, &low##i, &high##i);
+#define PUT_REST(i) \
+    slice kept##i = AT(rest[i]); \
+    finish_rest(classes - c, &kept##i, &a##i, row##i + c, &low##i, &high##i);
 #define SUM(i) sums[i] = sum_of_slices(&low##i, &high##i);
 
 /* The weights of a slice of classes, from `place` on, and what is done with each record's. */
