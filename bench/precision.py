@@ -41,8 +41,7 @@ def settings():
     return values
 
 
-def command(arguments, log, out, precision, seed):
-    chosen = settings()
+def command(arguments, chosen, log, out, precision, seed):
     threads = ["--threads", str(arguments.threads)] if arguments.threads else []
     return [arguments.program, "train", "--data", chosen["train_data"], "--views", chosen["views"], "--model", chosen["student"],
             *chosen["student_options"].split(), "--limit", chosen["limit"], "--batch", chosen["batch"],
@@ -51,11 +50,11 @@ def command(arguments, log, out, precision, seed):
             "--labels", arguments.labels, "--precision", precision, "--log", log, "--out", out, *threads]
 
 
-def top1(arguments, precision, seed):
+def top1(arguments, chosen, precision, seed):
     with tempfile.TemporaryDirectory() as folder:
         log = os.path.join(folder, "log")
-        subprocess.run(command(arguments, log, os.path.join(folder, "student.onnx"), precision, seed), check=True,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(command(arguments, chosen, log, os.path.join(folder, "student.onnx"), precision, seed), check=True,
+                       stdout=subprocess.DEVNULL)
         with open(log, encoding="utf-8") as file:
             events = [json.loads(line) for line in file if line.startswith("{")]
     return 100 * [event["top1"] for event in events if event.get("event") == "done"][-1]
@@ -63,10 +62,10 @@ def top1(arguments, precision, seed):
 
 def measure(arguments):
     """{precision: [top-1 of each seed]}, the precisions in turns."""
-    found = {precision: [] for precision in PRECISIONS}
+    found, chosen = {precision: [] for precision in PRECISIONS}, settings()
     for seed in range(1, arguments.seeds + 1):
         for precision in PRECISIONS:
-            found[precision].append(top1(arguments, precision, seed))
+            found[precision].append(top1(arguments, chosen, precision, seed))
             print("seed %d  %-4s  top-1 %.2f %%" % (seed, precision, found[precision][-1]), flush=True)
     return found
 
@@ -75,7 +74,7 @@ def surroundings(arguments):
     machine = student.machine()
     return report.table(("", ""), [
         ("CPU", "%s, %d cores; %s" % (machine["cpu"], machine["cores"], machine["isa"])),
-        ("libssld", student.output_of(arguments.program, "--version")),
+        ("libssld", "%s; commit %s" % (student.output_of(arguments.program, "--version"), student.commit())),
         ("date, command", "%s, `%s`" % (datetime.date.today().isoformat(), shlex.join(["python3", *sys.argv])))])
 
 
@@ -83,23 +82,16 @@ def text_of(found, machine):
     differences = [bf16 - f32 for f32, bf16 in zip(found["f32"], found["bf16"])]
     mean = statistics.mean(differences)
     error = statistics.stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.nan
-    rows = "\n".join("| %d | %.2f | %.2f | %+.2f |" % (seed + 1, f32, bf16, bf16 - f32)
-                     for seed, (f32, bf16) in enumerate(zip(found["f32"], found["bf16"])))
-    verdict = "met" if abs(mean) <= TARGET else "missed"
-    return """# Top-1 in bfloat16
-
-Written by `bench/precision.py`; change it there. The student of `examples/quickstart.sh`, trained from the teacher's stored
-labels in f32 and in bf16 from the same seeds.
-
-%s
-
-| seed | f32, %% | bf16, %% | difference, points |
-| --- | --- | --- | --- |
-%s
-| **mean** | %.2f | %.2f | %+.2f, standard error %.2f |
-
-Target: within %g points: %s.""" % (machine, rows, statistics.mean(found["f32"]), statistics.mean(found["bf16"]), mean,
-                                     error, TARGET, verdict)
+    rows = [(seed + 1, "%.2f" % f32, "%.2f" % bf16, "%+.2f" % (bf16 - f32))
+            for seed, (f32, bf16) in enumerate(zip(found["f32"], found["bf16"]))]
+    rows.append(("**mean**", "%.2f" % statistics.mean(found["f32"]), "%.2f" % statistics.mean(found["bf16"]), "%+.2f" % mean))
+    return "\n\n".join([
+        "# Top-1 in bfloat16",
+        report.paragraph("""Written by `bench/precision.py`; change it there. The student of `examples/quickstart.sh`, trained
+            from the teacher's stored labels in f32 and in bf16 from the same seeds."""),
+        machine, report.table(("seed", "f32, %", "bf16, %", "difference, points"), rows),
+        report.paragraph("""Target: a mean within %g points: %s. The mean's standard error is %.2f points.""", TARGET,
+                         report.verdict(abs(mean), TARGET, False), error)])
 
 
 def main():

@@ -258,15 +258,19 @@ def machine():
     }
 
 
+def commit():
+    name = output_of("git", "-C", TOP, "rev-parse", "--short", "HEAD")
+    if name and output_of("git", "-C", TOP, "status", "--porcelain", "--untracked-files=no"):
+        name += " with changes"
+    return name or "unknown"
+
+
 def run_facts(given):
     """What every benchmark says of its run."""
-    commit = output_of("git", "-C", TOP, "rev-parse", "--short", "HEAD")
-    if commit and output_of("git", "-C", TOP, "status", "--porcelain", "--untracked-files=no"):
-        commit += " with changes"
     return {
         "date": datetime.date.today().isoformat(), "command": shlex.join(["python3", *given.arguments]),
         "threads": given.threads, "rounds": given.rounds, "size": SIZE, "load": round(os.getloadavg()[0], 2),
-        "machine": machine(), "commit": commit or "unknown", "ssld": output_of(given.ssld, "--version") or "unknown",
+        "machine": machine(), "commit": commit(), "ssld": output_of(given.ssld, "--version") or "unknown",
     }
 
 

@@ -4,7 +4,6 @@
  *
  * A manifest spares the look at every file: the list's own stamp says that the lines are the same, the stamps of the
  * folders that no file in them came, went or was renamed. */
-#define _GNU_SOURCE /* the strerror_r() that returns its text */
 #include "data/listing.h"
 
 #include <errno.h>
@@ -207,11 +206,11 @@ static const struct ssld_entry *known_entry(const struct reading *reading, const
 
 static ssld_status fail_look(const char *line, const char *path, struct ssld_problem *problem)
 {
-    char reason[128];
+    char verb[SSLD_MOST_PATH + 16];
     if (errno == ENOENT || errno == ENOTDIR)
         return ssld_problem_set(problem, SSLD_NOT_FOUND, "%s: cannot find '%s'; is the root folder right?", line, path);
-    return ssld_problem_set(problem, SSLD_IO, "%s: cannot look at '%s': %s", line, path,
-                            strerror_r(errno, reason, sizeof reason));
+    snprintf(verb, sizeof verb, "look at '%s'", path);
+    return ssld_problem_errno(problem, line, verb);
 }
 
 static ssld_status look_at(struct reading *reading, uint64_t number, struct ssld_problem *problem)
