@@ -118,9 +118,11 @@ void ssld_plan_need(size_t *bytes, size_t needed)
 
 size_t ssld_plan_need_weights(struct ssld_plan *plan, int32_t segment, size_t bytes)
 {
-    size_t offset = plan->segments[segment].weights_bytes;
-    plan->segments[segment].weights_bytes += (bytes + 63) / 64 * 64;
-    ssld_plan_need(&plan->reordered_weights_bytes, plan->segments[segment].weights_bytes);
+    /* Inference reorders once and keeps what it made: there no segment has the memory of another. */
+    struct segment *owner = &plan->segments[plan->options.mode == SSLD_PLAN_EVAL ? 0 : segment];
+    size_t offset = owner->weights_bytes;
+    owner->weights_bytes += (bytes + 63) / 64 * 64;
+    ssld_plan_need(&plan->reordered_weights_bytes, owner->weights_bytes);
     return offset;
 }
 

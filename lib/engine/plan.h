@@ -248,7 +248,7 @@ struct ssld_parameter *ssld_step_parameter(struct ssld_plan *plan, const struct 
 
 /* Say in prepare how much of a shared buffer an operator will use. */
 void ssld_plan_need(size_t *bytes, size_t needed);
-/* Weights in another layout, kept while a segment runs: where in plan->reordered_weights. */
+/* Weights in another layout, kept while a segment runs, in inference for good: where in plan->reordered_weights. */
 size_t ssld_plan_need_weights(struct ssld_plan *plan, int32_t segment, size_t bytes);
 
 /* SSLD_BACKEND with the operator, the node and the direction: "Conv 'conv1', backward data: oneDNN ... answered ...". */

@@ -149,6 +149,36 @@ TEST(a_views_logits_do_not_depend_on_its_batch)
     ssld_context_destroy(context);
 }
 
+/* What a first call prepares, weights in other layouts for one, must last: a classifier on several threads has two segments. */
+TEST(predictions_repeat_in_either_precision_on_any_threads)
+{
+    static const char *const names[] = { "PPLCNet_x0_25", "MobileNetV3_small_x0_35", "ResNet18" };
+    ssld_context *context = make_context();
+    for (int i = 0; i < 3 * 2 * 3; i++) {
+        struct ssld_graph *graph = zoo(context, names[i % 3], 32, true);
+        struct ssld_plan_options options = { .mode = SSLD_PLAN_EVAL, .batch = 6, .threads = 1 + i / 6,
+                                             .precision = i / 3 % 2 ? SSLD_PRECISION_BF16 : SSLD_PRECISION_F32 };
+        struct ssld_plan *plan = NULL;
+        float *pixels = net_pixels(graph, 6), first[6 * CLASSES];
+        const float *logits = NULL;
+        ssld_status status = ssld_plan_create(context, graph, &options, &plan);
+        for (int call = 0; !status && call < 3; call++) {
+            CHECK_OK(context, ssld_plan_forward(plan, pixels, 6, 0, &logits));
+            if (call == 0)
+                memcpy(first, logits, sizeof first);
+            CHECK(!memcmp(logits, first, sizeof first), "%s, precision %d, %d threads: %g at first, %g in call %d", names[i % 3],
+                  (int)options.precision, options.threads, first[0], logits[0], call + 1);
+        }
+        free(pixels);
+        ssld_plan_destroy(plan);
+        ssld_graph_destroy(graph);
+        if (status == SSLD_UNSUPPORTED && options.precision == SSLD_PRECISION_BF16)
+            continue; /* this CPU has no bf16 */
+        CHECK_OK(context, status);
+    }
+    ssld_context_destroy(context);
+}
+
 TEST(same_inputs_give_the_same_bits)
 {
     ssld_context *context = make_context();
@@ -344,6 +374,7 @@ TEST(every_allocation_of_a_plan_may_fail)
 TEST_MAIN(TEST_ROW(zoo_networks_give_the_references_logits),
           TEST_ROW(activations_kept_for_backward_are_the_references),
           TEST_ROW(a_views_logits_do_not_depend_on_its_batch),
+          TEST_ROW(predictions_repeat_in_either_precision_on_any_threads),
           TEST_ROW(same_inputs_give_the_same_bits), TEST_ROW(snapshot_has_the_parameters_as_they_are),
           TEST_ROW(running_statistics_move_only_when_told), TEST_ROW(wrong_batches_and_orders_are_refused),
           TEST_ROW(a_graph_with_nothing_to_train_is_refused), TEST_ROW(fewer_threads_than_asked_for_are_noticed),
