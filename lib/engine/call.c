@@ -46,7 +46,8 @@ ssld_status ssld_call_run(struct ssld_plan *plan, const struct step *step, struc
                           const char *direction)
 {
     dnnl_exec_arg_t arguments[CALL_MOST_ARGUMENTS];
-    const int32_t at[] = { [OPERAND_ONE] = 0, [OPERAND_BY_WORKER] = plan->worker, [OPERAND_BY_CHUNK] = plan->chunk };
+    const int32_t at[] = { [OPERAND_ONE] = 0, [OPERAND_BY_WORKER] = plan->worker, [OPERAND_BY_CHUNK] = plan->chunk,
+                           [OPERAND_BY_PART] = plan->part };
     for (int32_t i = 0; i < call->count; i++)
         arguments[i] = (dnnl_exec_arg_t){ call->identifiers[i], call->memories[i][at[call->by[i]]] };
     double before = plan->profiled ? ssld_seconds() : 0;

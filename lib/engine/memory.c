@@ -104,7 +104,8 @@ static void place_chunks(struct ssld_plan *plan, const struct span *spans, struc
         for (int32_t i = 0; i < segment->place_count; i++) {
             const struct place *place = &plan->places[segment->first_place + i];
             bool whole = is_whole(plan, spans, place->id);
-            blocks[i] = (struct lifetime){ .bytes = whole ? 0 : image_bytes(plan, place->id) * (size_t)segment->images,
+            blocks[i] = (struct lifetime){ .bytes = whole ? 0 : image_bytes(plan, place->id) * (size_t)segment->images /
+                                                                  (size_t)segment->parts,
                                            .first = place->first,
                                            .last = place->last };
         }
@@ -224,14 +225,20 @@ struct operand ssld_operand_of_worker(const struct ssld_plan *plan, void *addres
     return (struct operand){ address, OPERAND_BY_WORKER, bytes, plan->worker_count };
 }
 
+struct operand ssld_operand_of_part(void *address, size_t bytes, int32_t parts)
+{
+    return (struct operand){ address, OPERAND_BY_PART, bytes / (size_t)parts, parts };
+}
+
 struct operand ssld_operand_of(const struct ssld_plan *plan, int32_t segment, int32_t id)
 {
     const struct segment *in = &plan->segments[segment];
     for (int32_t i = 0; i < in->place_count; i++) {
         const struct place *place = &plan->places[in->first_place + i];
         if (place->id == id && place->stride)
-            return (struct operand){ place->base, OPERAND_BY_CHUNK, place->stride * (size_t)in->images,
-                                     plan->options.batch / in->images };
+            return (struct operand){ place->base, OPERAND_BY_CHUNK,
+                                     place->stride * (size_t)in->images / (size_t)in->parts,
+                                     plan->options.batch / in->images * in->parts };
         if (place->id == id)
             return ssld_operand_of_worker(plan, place->base, plan->chunk_arena_bytes);
     }
@@ -284,4 +291,9 @@ int64_t ssld_plan_most_images(const struct ssld_plan *plan)
 int64_t ssld_step_images(const struct ssld_plan *plan, const struct step *step, bool backward)
 {
     return plan->segments[segment_of(step, backward)].images;
+}
+
+int32_t ssld_step_parts(const struct ssld_plan *plan, const struct step *step, bool backward)
+{
+    return plan->segments[segment_of(step, backward)].parts;
 }

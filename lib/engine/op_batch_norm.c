@@ -74,15 +74,15 @@ static struct norm_lanes lanes_from(const struct batch_norm *norm, const struct 
 /* -- Tasks: a piece of a block of an image -------------------------------------------------------------------------- */
 
 struct task {
-    int64_t lane;  /* channel that the block begins with */
+    int64_t lane;  /* channel that the block begins with, of the whole image's */
     int64_t at;    /* first element */
     int64_t count; /* positions */
 };
 
-static struct task task_of(const struct planes *planes, int64_t index)
+static struct task task_of(const struct ssld_plan *plan, const struct planes *planes, int64_t index)
 {
     int64_t hw = planes->h * planes->w, pieces = pieces_of(planes), block = index / pieces, first = index % pieces * PIECE;
-    return (struct task){ .lane = block % planes->blocks * planes->b,
+    return (struct task){ .lane = (plan->part * planes->blocks + block % planes->blocks) * planes->b,
                           .at = (block * hw + first) * planes->b,
                           .count = hw - first < PIECE ? hw - first : PIECE };
 }
@@ -101,7 +101,7 @@ static void add_sums(const struct ssld_plan *plan, const struct planes *planes, 
     for (int32_t i = 0; plan->first_chunk && i < 2 * norm->lanes; i++)
         sums[i] = 0;
     for (int64_t i = 0; i < tasks; i++) {
-        int64_t lane = task_of(planes, i).lane;
+        int64_t lane = task_of(plan, planes, i).lane;
         for (int64_t l = 0; l < b; l++) {
             sums[lane + l] += partial[i * 2 * b + l];
             sums[norm->lanes + lane + l] += partial[(i * 2 + 1) * b + l];
@@ -128,7 +128,7 @@ static ssld_status batch_norm_observe(struct ssld_plan *plan, struct step *step)
     int64_t tasks = tasks_in(planes);
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
-        struct task task = task_of(planes, i);
+        struct task task = task_of(plan, planes, i);
         ssld_norm_moments(planes->type, planes->b, task.count, element_at(planes->type, src->data, task.at), partial + i * 2 * planes->b);
     }
     add_sums(plan, planes, norm);
@@ -139,7 +139,7 @@ static ssld_status batch_norm_observe(struct ssld_plan *plan, struct step *step)
 static void take_factors(struct ssld_plan *plan, struct step *step, const float *mean, const float *variance)
 {
     struct batch_norm *norm = step->state;
-    int64_t channels = ssld_step_src(plan, step, 0)->planes.channels;
+    int64_t channels = ssld_step_src(plan, step, 0)->channels;
     const float *scale = ssld_step_parameter(plan, step, 1)->value, *shift = ssld_step_parameter(plan, step, 2)->value;
     for (int32_t c = 0; c < norm->lanes; c++) {
         bool used = c < channels;
@@ -176,6 +176,15 @@ static ssld_status batch_norm_begin(struct ssld_plan *plan, struct step *step, b
     return SSLD_OK;
 }
 
+/* Of the chunk: of a part of an image only the last has any. */
+static void zero_padding(const struct ssld_plan *plan, const struct tensor *tensor, void *data)
+{
+    struct planes planes = tensor->planes;
+    int64_t rest = tensor->channels - plan->part * planes.channels;
+    planes.channels = rest < planes.channels ? rest : planes.channels;
+    ssld_zero_padding(&planes, data);
+}
+
 static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
 {
     struct batch_norm *norm = step->state;
@@ -185,13 +194,13 @@ static ssld_status batch_norm_forward(struct ssld_plan *plan, struct step *step)
     int64_t tasks = tasks_in(planes);
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
-        struct task task = task_of(planes, i);
+        struct task task = task_of(plan, planes, i);
         struct norm_lanes lanes = lanes_from(norm, activation, task.lane);
         ssld_norm_apply(planes->type, planes->b, &lanes, task.count, element_at(planes->type, src->data, task.at),
               element_at(planes->type, dst->data, task.at));
     }
     if (ssld_activation_of_zero(activation) != 0)
-        ssld_zero_padding(planes, dst->data);
+        zero_padding(plan, src, dst->data);
     return SSLD_OK;
 }
 
@@ -209,7 +218,7 @@ static ssld_status batch_norm_observe_diff(struct ssld_plan *plan, struct step *
     int64_t tasks = tasks_in(planes);
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
-        struct task task = task_of(planes, i);
+        struct task task = task_of(plan, planes, i);
         struct norm_lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
         ssld_norm_diff_sums(planes->type, planes->b, &lanes, task.count,
                   element_at(planes->type, src->data, task.at), element_at(planes->type, dst->diff, task.at),
@@ -259,7 +268,7 @@ static ssld_status batch_norm_backward(struct ssld_plan *plan, struct step *step
         return SSLD_OK;
 #pragma omp parallel for
     for (int64_t i = 0; i < tasks; i++) {
-        struct task task = task_of(planes, i);
+        struct task task = task_of(plan, planes, i);
         struct norm_lanes lanes = lanes_from(norm, &step->node->activation, task.lane);
         ssld_norm_diff_src(planes->type, planes->b, &lanes, task.count,
                       element_at(planes->type, src->data, task.at), element_at(planes->type, dst->diff, task.at),
@@ -287,9 +296,16 @@ void ssld_plan_update_statistics(struct ssld_plan *plan)
     }
 }
 
+static bool batch_norm_channels_apart(const struct ssld_plan *plan, const struct ssld_node *node)
+{
+    (void)plan, (void)node;
+    return true;
+}
+
 const struct engine_op ssld_op_batch_norm = {
     .kind = SSLD_OP_BATCH_NORM,
     .backward_reads = READS_SRC,
+    .channels_apart = batch_norm_channels_apart,
     .cheap = true,
     .prepare = batch_norm_prepare,
     .begin = batch_norm_begin,

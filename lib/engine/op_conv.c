@@ -17,17 +17,36 @@ static ssld_status activations_md(struct ssld_plan *plan, const struct planes *p
                 : ssld_planes_md(plan, planes, false, md);
 }
 
-/* Weights are (O, I, KH, KW), or (G, O/G, I/G, KH, KW): the same memory as ONNX's (O, I/G, KH, KW). oneDNN chooses their
- * layout; depthwise it is (G/b, 1, 1, KH, KW, b), which our kernel writes. */
-static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool depthwise, int64_t images, bool last,
-                            struct weighted_descriptors *d)
+/* Of each channel its own output, from a block of the same width; a bias, if training wants its diff, is not. */
+static bool is_depthwise(const struct ssld_plan *plan, const struct ssld_node *node)
+{
+    const struct ssld_value *values = plan->graph->values;
+    const int64_t *dims = values[node->inputs[1]].dims;
+    struct planes src = ssld_planes_of_value(plan, &values[node->inputs[0]]);
+    struct planes dst = ssld_planes_of_value(plan, &values[node->output]);
+    return node->attributes.group > 1 && node->attributes.group == src.channels &&
+           dims[0] == dims[1] * node->attributes.group && src.b == dst.b &&
+           !(plan_trains(plan) && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE);
+}
+
+/* For chunks of whole images, or of one of the parts that an image is cut into.
+ *
+ * Weights are (O, I, KH, KW), or (G, O/G, I/G, KH, KW): the same memory as ONNX's (O, I/G, KH, KW). oneDNN chooses their
+ * layout; depthwise it is (G/b, 1, 1, KH, KW, b), which our kernel writes, and whose parts are those of the channels. */
+static ssld_status describe(struct ssld_plan *plan, const struct step *step, bool depthwise, int64_t images, int32_t parts,
+                            bool last, struct weighted_descriptors *d)
 {
     struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
     struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
     const struct ssld_node *node = step->node;
     const int64_t *dims = plan->graph->values[node->inputs[1]].dims;
-    int64_t group = node->attributes.group, outputs = dims[0];
-    int64_t grouped[5] = { group, outputs / group, dims[1], dims[2], dims[3] };
+    int64_t group = node->attributes.group, each = dims[0] / group;
+    if (parts > 1) {
+        src = ssld_planes_of_part(&src, parts);
+        dst = ssld_planes_of_part(&dst, parts);
+        group = src.channels;
+    }
+    int64_t outputs = group * each, grouped[5] = { group, each, dims[1], dims[2], dims[3] };
     bool groups = group > 1 || depthwise;
     const int64_t *weights = groups ? grouped : dims;
     int ndims = groups ? 5 : 4;
@@ -96,8 +115,9 @@ static ssld_status create_backward(struct ssld_plan *plan, const struct step *st
 static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, struct convolution *conv,
                                     const struct weighted_descriptors *d, const struct ssld_primitive *hint)
 {
-    struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, ssld_step_images(plan, step, true));
-    struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, src.n);
+    int64_t images = ssld_step_images(plan, step, true);
+    struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
+    struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
     ssld_status status = create_backward(plan, step, d, hint, !conv->depthwise, &conv->calls);
     if (status)
         return status;
@@ -122,7 +142,7 @@ static ssld_status create_widened(struct ssld_plan *plan, const struct step *ste
     const struct ssld_window *window = &step->node->attributes.window;
     dnnl_status_t created = dnnl_success;
     src.type = dst.type = ELEMENT_F32;
-    ssld_status status = describe(plan, step, depthwise, images, false, &d);
+    ssld_status status = describe(plan, step, depthwise, images, 1, false, &d);
     ssld_md_destroy(&plan->dnnl, d.src);
     ssld_md_destroy(&plan->dnnl, d.dst);
     d.src = d.dst = NULL;
@@ -201,7 +221,7 @@ static ssld_status prepare_last_forward(struct ssld_plan *plan, const struct ste
 {
     struct weighted_descriptors d = { 0 };
     struct ssld_primitive *primitive = &calls->forward.primitive;
-    ssld_status status = describe(plan, step, false, images, true, &d);
+    ssld_status status = describe(plan, step, false, images, 1, true, &d);
     if (!status && !create_forward(plan, step, &d, false, primitive) && uses_tiles(primitive)) {
         calls->last_forward = last_bytes(plan, step, images);
         ssld_call_made(plan, &calls->forward);
@@ -220,7 +240,7 @@ static ssld_status prepare_last_backward(struct ssld_plan *plan, const struct st
     struct weighted_descriptors d = { 0 };
     struct ssld_primitive hint = { 0 }, *data = &calls->backward_data.primitive,
                           *weights = &calls->backward_weights.primitive;
-    ssld_status status = describe(plan, step, false, images, true, &d);
+    ssld_status status = describe(plan, step, false, images, 1, true, &d);
     if (!status && !create_forward(plan, step, &d, true, &hint) && !create_backward(plan, step, &d, &hint, true, calls) &&
         uses_tiles(weights) && (!data->primitive || uses_tiles(data))) {
         calls->last_backward = last_bytes(plan, step, images);
@@ -240,14 +260,17 @@ static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *
     struct weighted_descriptors d = { 0 };
     struct ssld_primitive hint = { 0 };
     int64_t images = ssld_step_images(plan, step, true);
-    bool same = images == ssld_step_images(plan, step, false) && !conv->calls.last_forward;
+    int32_t parts = ssld_step_parts(plan, step, true);
+    bool same = images == ssld_step_images(plan, step, false) && parts == ssld_step_parts(plan, step, false) &&
+                !conv->calls.last_forward;
     ssld_status status = SSLD_OK;
     if (may_be_last(plan, step, conv)) {
         status = prepare_last_backward(plan, step, images, &conv->calls);
         if (status || conv->calls.last_backward)
             return status;
     }
-    status = describe(plan, step, conv->depthwise, images, false, &d);
+    conv->calls.backward_parts = parts;
+    status = describe(plan, step, conv->depthwise, images, parts, false, &d);
     if (!status && !same)
         status = create_forward(plan, step, &d, true, &hint);
     if (!status)
@@ -259,35 +282,40 @@ static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *
     return status;
 }
 
+/* Parameters are whole, whatever the chunks are. */
+static ssld_status add_parameters(struct ssld_plan *plan, const struct step *step, struct convolution *conv)
+{
+    struct weighted_descriptors d = { 0 };
+    ssld_status status = describe(plan, step, conv->depthwise, ssld_step_images(plan, step, false), 1, false, &d);
+    if (!status)
+        status = ssld_weighted_add_parameters(plan, step, &conv->calls, &d);
+    ssld_weighted_release_descriptors(plan, &d);
+    return status;
+}
+
 static ssld_status convolution_prepare(struct ssld_plan *plan, struct step *step)
 {
-    const struct ssld_node *node = step->node;
-    const struct ssld_value *weights = &plan->graph->values[node->inputs[1]];
-    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
+    struct tensor *dst = ssld_step_dst(plan, step);
     struct weighted_descriptors d = { 0 };
     struct convolution *conv = ssld_alloc_zero(plan->context, 1, sizeof *conv);
     step->state = conv;
     if (!conv)
         return ssld_fail_memory(plan->context, "a convolution", sizeof *conv);
     ssld_tensor_set_planes(dst, ssld_planes_of_output(plan, step));
-    /* Ours reads and writes one block width, adds no bias, and wants each output to have an input of its own. */
-    conv->depthwise = node->attributes.group > 1 && node->attributes.group == src->planes.channels &&
-                      weights->dims[0] == weights->dims[1] * node->attributes.group && src->planes.b == dst->planes.b &&
-                      !(plan_trains(plan) && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE);
+    conv->depthwise = is_depthwise(plan, step->node);
+    conv->calls.forward_parts = ssld_step_parts(plan, step, false);
     int64_t images = ssld_step_images(plan, step, false);
     ssld_status status = SSLD_OK;
     if (may_be_last(plan, step, conv))
         status = prepare_last_forward(plan, step, images, &conv->calls);
     if (!status)
-        status = describe(plan, step, conv->depthwise, images, false, &d);
+        status = describe(plan, step, conv->depthwise, images, conv->calls.forward_parts, false, &d);
     if (!status && !conv->calls.last_forward)
         status = prepare_forward(plan, step, conv, &d);
     if (!status && dst->wants_diff)
         status = prepare_backward_chunks(plan, step, conv);
-    if (!status)
-        status = ssld_weighted_add_parameters(plan, step, &conv->calls, &d);
     ssld_weighted_release_descriptors(plan, &d);
-    return status;
+    return status ? status : add_parameters(plan, step, conv);
 }
 
 /* -- Running ------------------------------------------------------------------------------------------------------ */
@@ -314,10 +342,12 @@ static ssld_status convolution_backward(struct ssld_plan *plan, struct step *ste
 {
     struct convolution *conv = step->state;
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
-    if (conv->depthwise)
-        ssld_depthwise_backward_weights(&src->planes, &dst->planes, &step->node->attributes.window, src->data,
-                                        dst->diff, (float *)plan->partial, !plan->fresh_diffs,
-                                        ssld_step_parameter(plan, step, 1)->diff);
+    if (conv->depthwise) {
+        const struct ssld_window *window = &step->node->attributes.window;
+        int64_t of_part = src->planes.blocks * src->planes.b * window->kernel[0] * window->kernel[1];
+        ssld_depthwise_backward_weights(&src->planes, &dst->planes, window, src->data, dst->diff, (float *)plan->partial,
+                                        !plan->fresh_diffs, ssld_step_parameter(plan, step, 1)->diff + plan->part * of_part);
+    }
     return ssld_weighted_backward(plan, step, &conv->calls);
 }
 
@@ -330,7 +360,7 @@ static ssld_status create_whole_backward(struct ssld_plan *plan, struct step *st
     const struct convolution *conv = step->state;
     if (last == (own->last_backward > 0))
         return create_backward(plan, step, forward, &calls->forward.primitive, true, calls);
-    ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, !last, &d);
+    ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, 1, !last, &d);
     if (!status)
         status = create_forward(plan, step, &d, true, &hint);
     if (!status)
@@ -345,7 +375,7 @@ static ssld_status convolution_make_whole(struct ssld_plan *plan, struct step *s
     struct weighted_descriptors d = { 0 };
     const struct convolution *conv = step->state;
     bool last = conv->calls.last_forward > 0;
-    ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, last, &d);
+    ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, 1, last, &d);
     if (!status)
         status = create_forward(plan, step, &d, true, &calls->forward.primitive);
     if (!status && ssld_step_dst(plan, step)->wants_diff)
@@ -365,6 +395,7 @@ static void convolution_release(struct ssld_plan *plan, struct step *step)
 const struct engine_op ssld_op_convolution = {
     .kind = SSLD_OP_CONV,
     .backward_reads = READS_SRC,
+    .channels_apart = is_depthwise,
     .prepare = convolution_prepare,
     .bind = convolution_bind,
     .begin = convolution_begin,

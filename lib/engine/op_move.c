@@ -99,12 +99,11 @@ static ssld_status move_make(struct ssld_plan *plan, struct step *step, struct m
     struct tensor *dst = ssld_step_dst(plan, step);
     struct planes planes = ssld_planes_of_value(plan, &plan->graph->values[step->node->output]);
     int32_t root = ssld_layout_of(plan, step->node->output)->root;
-    if (root == step->node->output) {
-        ssld_tensor_set_planes(dst, planes);
-    } else { /* it has no bytes of its own */
-        dst->planes = planes;
-        dst->planes.type = plan->tensors[root].planes.type;
-    }
+    if (root != step->node->output)
+        planes.type = plan->tensors[root].planes.type;
+    ssld_tensor_set_planes(dst, planes);
+    if (root != step->node->output) /* it has no bytes of its own */
+        dst->bytes = dst->image_bytes = 0;
     return *move ? SSLD_OK : ssld_fail_memory(plan->context, "a copy", sizeof **move);
 }
 

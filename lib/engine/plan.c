@@ -80,6 +80,8 @@ int64_t ssld_planes_elements(const struct planes *planes)
 void ssld_tensor_set_planes(struct tensor *tensor, struct planes planes)
 {
     tensor->planes = planes;
+    tensor->channels = planes.channels;
+    tensor->blocks = planes.blocks;
     tensor->bytes = (size_t)ssld_planes_elements(&planes) * element_size(planes.type);
     tensor->image_bytes = tensor->bytes / (size_t)planes.n;
 }
@@ -139,6 +141,15 @@ struct planes ssld_planes_for(const struct planes *planes, int64_t images)
     struct planes chunk = *planes;
     chunk.n = images;
     return chunk;
+}
+
+struct planes ssld_planes_of_part(const struct planes *planes, int32_t parts)
+{
+    struct planes part = *planes;
+    part.n = 1;
+    part.blocks /= parts;
+    part.channels = part.blocks * part.b;
+    return part;
 }
 
 /* -- The block width ---------------------------------------------------------------------------------------------- */

@@ -21,11 +21,12 @@ struct planes {
     int32_t type;     /* ELEMENT_x of the data; diffs are plan->type always */
 };
 
-/* While a step runs, planes.n, bytes, data and diff are those of the chunk of images at hand. */
+/* While a step runs, planes, bytes, data and diff are those of the chunk at hand: some images, or a part of one (schedule.c). */
 struct tensor {
     struct planes planes;      /* (N, F): blocks = F, h = w = b = 1 */
     size_t        image_bytes; /* of one image */
-    size_t        bytes;       /* of planes.n images */
+    size_t        bytes;       /* of the chunk */
+    int64_t       channels, blocks; /* of whole images, where planes are those of a part */
     void         *data;        /* in the arena; parameters: their value */
     void         *diff;        /* in the arena; NULL if nobody wants it */
     int32_t       parameter;  /* index into plan->parameters, or -1 */
@@ -80,6 +81,7 @@ struct access {
 struct segment {
     int32_t first, count;             /* actions */
     int32_t images;                   /* in a chunk; divides the batch */
+    int32_t parts;                    /* that an image's channel blocks are cut into, each a chunk (of one image then); mostly 1 */
     size_t  weights_bytes;            /* of reordered weights, so far */
     int32_t first_place, place_count;
 };
@@ -102,6 +104,9 @@ struct engine_op {
     int32_t kind; /* enum ssld_op_kind */
     uint8_t backward_reads;
     uint8_t layout; /* enum layout_rule */
+    /* Whether the channels of a node's data and diffs have nothing to do with each other, so that a chunk may be some of an image's
+     * blocks of channels. NULL: they do. */
+    bool (*channels_apart)(const struct ssld_plan *plan, const struct ssld_node *node);
     bool    cheap; /* forward costs a pass over memory or less: better done again in cache than stored (never a oneDNN call) */
     /* Give the output its planes, create primitives, declare parameters, ask for workspace. */
     ssld_status (*prepare)(struct ssld_plan *plan, struct step *step);
@@ -198,8 +203,9 @@ struct ssld_plan {
     ssld_status              status;      /* of this worker's part of a segment */
     int64_t                  chunk_first; /* image that the chunk at hand begins with */
     int32_t                  chunk;       /* its number */
+    int32_t                  part;        /* which part of the image it is */
     bool                     first_chunk; /* the first of this worker's in the segment */
-    bool                     fresh_diffs; /* no diff of a parameter has an earlier part */
+    bool                     fresh_diffs; /* no diff of a parameter of the chunk's channels is there yet */
     bool                     profiled;
     double                   forward_seconds, backward_seconds, outside_seconds; /* while profiled: all of forward and backward,
                                                                                   * and what ssld_plan_run() ran */
@@ -234,6 +240,8 @@ void          ssld_tensor_set_planes(struct tensor *tensor, struct planes planes
 struct planes ssld_planes_of_value(const struct ssld_plan *plan, const struct ssld_value *value); /* in plan->block */
 struct planes ssld_planes_of_output(const struct ssld_plan *plan, const struct step *step); /* logits are f32 always */
 struct planes ssld_planes_for(const struct planes *planes, int64_t images); /* the same of so many images */
+/* Of a part of one: padding counts as channels, since the same primitive runs on parts with and without. */
+struct planes ssld_planes_of_part(const struct planes *planes, int32_t parts);
 int64_t       ssld_planes_elements(const struct planes *planes); /* padding included */
 /* A oneDNN descriptor of such a tensor: (N, C, H, W), or (N, F) with `flat`. */
 ssld_status   ssld_planes_md(struct ssld_plan *plan, const struct planes *planes, bool flat, ssld_md **md);
@@ -268,8 +276,8 @@ struct call {
     double                seconds; /* spent while the plan was profiled */
 };
 
-/* Something at one address, or with an address for each worker or each chunk. */
-enum operand_by { OPERAND_ONE, OPERAND_BY_WORKER, OPERAND_BY_CHUNK };
+/* Something at one address, or with an address for each worker, each chunk, or each part of an image. */
+enum operand_by { OPERAND_ONE, OPERAND_BY_WORKER, OPERAND_BY_CHUNK, OPERAND_BY_PART };
 
 struct operand {
     char   *base;
@@ -281,6 +289,8 @@ struct operand {
 struct operand ssld_operand_at(void *address);
 /* A worker's piece of a shared buffer, so many bytes each. */
 struct operand ssld_operand_of_worker(const struct ssld_plan *plan, void *address, size_t bytes);
+/* What belongs to an image's channels, cut into so many parts. */
+struct operand ssld_operand_of_part(void *address, size_t bytes, int32_t parts);
 /* What a segment reads or writes under `id`; base is NULL if it does neither. */
 struct operand ssld_operand_of(const struct ssld_plan *plan, int32_t segment, int32_t id);
 struct operand ssld_operand_src(const struct ssld_plan *plan, const struct step *step, bool backward, int32_t input);
@@ -293,6 +303,8 @@ struct operand ssld_operand_workspace(const struct ssld_plan *plan, const struct
 int64_t ssld_plan_most_images(const struct ssld_plan *plan);
 /* Images in a chunk of a step's forward or backward. */
 int64_t ssld_step_images(const struct ssld_plan *plan, const struct step *step, bool backward);
+/* Parts that an image is cut into there. */
+int32_t ssld_step_parts(const struct ssld_plan *plan, const struct step *step, bool backward);
 
 /* In prepare, once the primitive is made: its scratchpad is counted. */
 void        ssld_call_made(struct ssld_plan *plan, const struct call *call);

@@ -238,7 +238,7 @@ static void collect(const struct ssld_plan *plan, struct table *table)
     for (int32_t s = 0; s < plan->segment_count; s++) {
         const struct segment *segment = &plan->segments[s];
         int32_t stage = s < plan->forward_segments ? SSLD_STAGE_FORWARD : SSLD_STAGE_BACKWARD;
-        int64_t chunks = plan->options.batch / segment->images;
+        int64_t chunks = plan->options.batch / segment->images * segment->parts;
         for (int32_t a = segment->first; a < segment->first + segment->count; a++) {
             const struct action *action = &plan->actions[a];
             const struct step *step = &plan->steps[action->step];

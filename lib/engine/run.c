@@ -51,10 +51,12 @@ static void enter_chunk(struct ssld_plan *plan, const struct segment *segment, i
     int32_t values = 2 * plan->graph->value_count;
     size_t own = (size_t)plan->worker * plan->chunk_arena_bytes;
     plan->chunk = chunk;
-    plan->chunk_first = (int64_t)chunk * segment->images;
+    plan->part = chunk % segment->parts;
+    plan->chunk_first = (int64_t)(chunk / segment->parts) * segment->images;
     for (int32_t i = 0; i < segment->place_count; i++) {
         const struct place *place = &plan->places[segment->first_place + i];
-        char *at = place->base + (place->stride ? place->stride * (size_t)plan->chunk_first : own);
+        size_t of_part = place->stride / (size_t)segment->parts * (size_t)plan->part;
+        char *at = place->base + (place->stride ? place->stride * (size_t)plan->chunk_first + of_part : own);
         if (place->id >= values)
             plan->steps[place->id - values].workspace = at;
         else if (place->id % 2)
@@ -64,14 +66,18 @@ static void enter_chunk(struct ssld_plan *plan, const struct segment *segment, i
     }
 }
 
-static void set_images(struct ssld_plan *plan, int32_t images)
+/* Every tensor has the size of the segment's chunks. In parts, those that it does not touch mean nothing. */
+static void set_images(struct ssld_plan *plan, const struct segment *segment)
 {
     for (int32_t v = 0; v < plan->graph->value_count; v++) {
         struct tensor *tensor = &plan->tensors[v];
+        struct planes *planes = &tensor->planes;
         if (tensor->parameter >= 0)
             continue;
-        tensor->planes.n = images;
-        tensor->bytes = tensor->image_bytes * (size_t)images;
+        planes->n = segment->images;
+        planes->blocks = tensor->blocks / segment->parts;
+        planes->channels = segment->parts == 1 ? tensor->channels : planes->blocks * planes->b;
+        tensor->bytes = tensor->image_bytes * (size_t)segment->images / (size_t)segment->parts;
     }
 }
 
@@ -196,17 +202,26 @@ static ssld_status run_chunk(struct ssld_plan *plan, const struct segment *segme
     return status || plan->worker ? status : ssld_check_cancelled(plan->context);
 }
 
-/* The worker's chunks are neighbours, so that each reads and writes its own part of every tensor. */
+/* Chunks first .. end - 1 of so many images are the worker's: neighbours, so that each reads and writes its own part of every
+ * tensor, and whole images. */
+static void share_of_chunks(const struct ssld_plan *plan, const struct segment *segment, int32_t images, int32_t *first,
+                            int32_t *end)
+{
+    int32_t chunks = (images + segment->images - 1) / segment->images;
+    *first = chunks * plan->worker / plan->worker_count * segment->parts;
+    *end = chunks * (plan->worker + 1) / plan->worker_count * segment->parts;
+}
+
 static ssld_status run_chunks(struct ssld_plan *plan, const struct segment *segment, const struct work *work)
 {
-    int32_t chunks = (work->count + segment->images - 1) / segment->images;
-    int32_t first = chunks * plan->worker / plan->worker_count, end = chunks * (plan->worker + 1) / plan->worker_count;
+    int32_t first, end;
     ssld_status status = SSLD_OK;
+    share_of_chunks(plan, segment, work->count, &first, &end);
     for (int32_t i = first; !status && i < end; i++) {
         int32_t chunk = (segment - plan->segments) % 2 ? first + end - 1 - i : i;
         enter_chunk(plan, segment, chunk);
         plan->first_chunk = i == first;
-        plan->fresh_diffs = plan->first_chunk && !(work->add && !plan->worker);
+        plan->fresh_diffs = i - first < segment->parts && !(work->add && !plan->worker);
         status = run_chunk(plan, segment);
     }
     return status;
@@ -238,7 +253,7 @@ static void run_worker(struct ssld_plan *plan, struct ssld_plan *view, const str
 #pragma omp barrier
         if (first_failure(plan))
             return;
-        set_images(view, segment->images);
+        set_images(view, segment);
         ssld_status status = run_chunks(view, segment, work);
 #pragma omp barrier
         view->status = status;
@@ -350,10 +365,10 @@ static bool is_finite_after(struct ssld_plan *plan, const struct action *action)
 /* The first action of the segment, in any chunk, whose output is not finite: its step, or -1. */
 static ssld_status look_at_chunks(struct ssld_plan *view, const struct segment *segment, int32_t *suspect)
 {
-    int32_t chunks = view->options.batch / segment->images;
-    int32_t first = chunks * view->worker / view->worker_count, end = chunks * (view->worker + 1) / view->worker_count;
+    int32_t first, end;
     ssld_status status = SSLD_OK;
-    set_images(view, segment->images);
+    share_of_chunks(view, segment, view->options.batch, &first, &end);
+    set_images(view, segment);
     for (int32_t chunk = first; !status && *suspect < 0 && chunk < end; chunk++) {
         enter_chunk(view, segment, chunk);
         view->first_chunk = chunk == first;

@@ -14,6 +14,9 @@
  * A value whose operator is cheap is never stored: each segment that reads it makes it again, from what is in memory anyway
  * (a convolution's dst instead of its normalised and activated form, which also halves the memory that training needs).
  *
+ * Where one image alone is too large and a segment keeps channels apart, as a depthwise convolution between two batch norms does,
+ * a chunk is a part of an image: some of its blocks of channels.
+ *
  * A value's level is the number of batch norms' moments that must be complete before it can be computed, a diff's level the
  * number of sums of diffs. Everything of a level is one segment. */
 #include "engine/layouts.h"
@@ -352,6 +355,38 @@ static int32_t choose_images(int32_t batch, int32_t most, size_t budget, size_t 
     return chosen;
 }
 
+/* Into how many parts an image may be cut at most: its blocks of channels, if all that the segment does to them and everything it
+ * touches have the same and keep them apart (a depthwise convolution between batch norms); 1 if not. */
+static int64_t most_parts(const struct ssld_plan *plan, const struct segment *segment)
+{
+    int64_t channels = 0, blocks = 1;
+    for (int32_t a = segment->first; a < segment->first + segment->count; a++) {
+        const struct ssld_node *node = &plan->graph->nodes[plan->actions[a].step];
+        const struct engine_op *op = ssld_engine_ops[node->kind];
+        int32_t touched[] = { node->inputs[0], node->output };
+        if (plan->options.mode == SSLD_PLAN_EVAL || !op->channels_apart || !op->channels_apart(plan, node))
+            return 1;
+        for (size_t i = 0; i < sizeof touched / sizeof touched[0]; i++) {
+            const struct layout *layout = &plan->layouts[touched[i]];
+            struct planes planes = ssld_planes_of_value(plan, &plan->graph->values[touched[i]]);
+            if (!layout->blocked || layout->root != touched[i] || (channels && planes.channels != channels))
+                return 1;
+            channels = planes.channels;
+            blocks = planes.blocks;
+        }
+    }
+    return blocks;
+}
+
+/* As few parts of an image as let one stay in cache, or as many as there can be. */
+static int32_t choose_parts(size_t budget, size_t image, int64_t most)
+{
+    int64_t parts = 1;
+    while (parts < most && (most % parts || image / (size_t)parts > budget))
+        parts++;
+    return (int32_t)parts;
+}
+
 static void choose_chunks(struct builder *b, int32_t *seen)
 {
     struct ssld_plan *plan = b->plan;
@@ -374,6 +409,8 @@ static void choose_chunks(struct builder *b, int32_t *seen)
                               ? plan->options.batch
                               : choose_images(plan->options.batch, plan->options.batch / plan->worker_count, budget, images,
                                               parameters);
+        segment->parts = images > budget && segment->images == 1
+                             ? choose_parts(budget, images, most_parts(plan, segment)) : 1;
     }
 }
 

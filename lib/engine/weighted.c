@@ -27,6 +27,16 @@ ssld_status ssld_weighted_describe(struct ssld_plan *plan, int ndims, const int6
     return status;
 }
 
+static ssld_status create_reorder(struct ssld_plan *plan, const struct step *step, const ssld_md *from, const ssld_md *to,
+                                  struct call *reorder)
+{
+    dnnl_status_t created = ssld_reorder(&plan->dnnl, from, to, &reorder->primitive);
+    if (created != dnnl_success)
+        return ssld_step_fail(plan, step, created, "reorder of weights");
+    ssld_call_made(plan, reorder);
+    return SSLD_OK;
+}
+
 /* A reorder between the layout of the parameter and that of `other`, unless they are one. */
 static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *step, const ssld_md *ours,
                                    const struct call *other, dnnl_query_t what, bool to_other, struct call *reorder,
@@ -38,27 +48,36 @@ static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *st
         return SSLD_OK;
     ssld_status status = ssld_md_of(&plan->dnnl, &other->primitive, what, 0, &theirs);
     if (!status && !ssld_md_equal(ours, theirs)) {
-        dnnl_status_t created =
-            ssld_reorder(&plan->dnnl, to_other ? ours : theirs, to_other ? theirs : ours, &reorder->primitive);
-        if (created != dnnl_success)
-            status = ssld_step_fail(plan, step, created, "reorder of weights");
-        else
-            ssld_call_made(plan, reorder);
+        status = create_reorder(plan, step, to_other ? ours : theirs, to_other ? theirs : ours, reorder);
         *bytes = ssld_md_size(theirs);
     }
     ssld_md_destroy(&plan->dnnl, theirs);
     return status;
 }
 
+/* From the parameter to what a primitive wants, which for a part of an image's channels does not describe all weights: but those
+ * are d->weights_any, whose layout is a chosen one there. */
+static ssld_status prepare_reorder_of_weights(struct ssld_plan *plan, const struct step *step, const ssld_md *ours,
+                                              const struct weighted_descriptors *d, int32_t parts, const struct call *other,
+                                              struct call *reorder, size_t *bytes)
+{
+    if (parts < 2)
+        return prepare_reorder(plan, step, ours, other, dnnl_query_weights_md, true, reorder, bytes);
+    if (!other->primitive.primitive || ssld_md_equal(ours, d->weights_any))
+        return SSLD_OK;
+    *bytes = ssld_md_size(d->weights_any);
+    return create_reorder(plan, step, ours, d->weights_any, reorder);
+}
+
 static ssld_status prepare_reorders(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
-                                    const ssld_md *layout)
+                                    const struct weighted_descriptors *d, const ssld_md *layout)
 {
     size_t forward = 0, backward = 0, diff = 0;
-    ssld_status status = prepare_reorder(plan, step, layout, &calls->forward, dnnl_query_weights_md, true,
-                                         &calls->reorder_forward, &forward);
+    ssld_status status = prepare_reorder_of_weights(plan, step, layout, d, calls->forward_parts, &calls->forward,
+                                                    &calls->reorder_forward, &forward);
     if (!status)
-        status = prepare_reorder(plan, step, layout, &calls->backward_data, dnnl_query_weights_md, true,
-                                 &calls->reorder_weights, &backward);
+        status = prepare_reorder_of_weights(plan, step, layout, d, calls->backward_parts, &calls->backward_data,
+                                            &calls->reorder_weights, &backward);
     if (!status)
         status = prepare_reorder(plan, step, layout, &calls->backward_weights, dnnl_query_diff_weights_md, false,
                                  &calls->reorder_diff, &diff);
@@ -74,7 +93,7 @@ ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct st
 {
     ssld_md *layout = NULL;
     ssld_status status = SSLD_OK;
-    if (plan->type == ELEMENT_F32) {
+    if (plan->type == ELEMENT_F32 && calls->forward_parts < 2) {
         status = ssld_md_of(&plan->dnnl, &calls->forward.primitive, dnnl_query_weights_md, 0, &layout);
     } else if (calls->backward_weights.primitive.primitive) {
         status = ssld_md_of(&plan->dnnl, &calls->backward_weights.primitive, dnnl_query_diff_weights_md, 0, &layout);
@@ -86,7 +105,7 @@ ssld_status ssld_weighted_add_parameters(struct ssld_plan *plan, const struct st
         return status;
     calls->weights_count = ssld_md_size(layout) / sizeof(float);
     ssld_plan_need(&plan->diff_part_bytes, calls->weights_count * sizeof(float));
-    status = prepare_reorders(plan, step, calls, layout);
+    status = prepare_reorders(plan, step, calls, d, layout);
     if (status) {
         ssld_md_destroy(&plan->dnnl, layout);
         return status;
@@ -125,7 +144,8 @@ static struct operand copy_or(const struct ssld_plan *plan, size_t bytes, int co
     return tensor;
 }
 
-static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step, struct weighted *calls, void *weights)
+static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
+                                struct operand weights)
 {
     struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
     struct call *call = &calls->forward;
@@ -133,7 +153,7 @@ static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step,
     ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0,
                                         copy_or(plan, last, LAST_SRC, ssld_operand_src(plan, step, false, 0)));
     if (!status)
-        status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, ssld_operand_at(weights));
+        status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, weights);
     if (!status && bias)
         status = ssld_call_bind(plan, call, DNNL_ARG_BIAS, dnnl_query_weights_md, 1, ssld_operand_at(bias->value));
     if (!status && step->node->input_count > WEIGHTED_SUMMAND)
@@ -146,7 +166,7 @@ static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step,
 }
 
 static ssld_status bind_backward_data(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
-                                      void *weights)
+                                      struct operand weights)
 {
     struct call *call = &calls->backward_data;
     if (!call->primitive.primitive)
@@ -155,7 +175,7 @@ static ssld_status bind_backward_data(struct ssld_plan *plan, const struct step 
         ssld_call_bind(plan, call, DNNL_ARG_DIFF_DST, dnnl_query_diff_dst_md, 0,
                        copy_or(plan, calls->last_backward, LAST_DST, ssld_operand_diff_dst(plan, step)));
     if (!status)
-        status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, ssld_operand_at(weights));
+        status = ssld_call_bind(plan, call, DNNL_ARG_WEIGHTS, dnnl_query_weights_md, 0, weights);
     if (!status)
         status = ssld_call_bind(plan, call, DNNL_ARG_DIFF_SRC, dnnl_query_diff_src_md, 0,
                                 copy_or(plan, calls->last_backward, LAST_OTHER, ssld_operand_diff_src(plan, step, 0)));
@@ -196,6 +216,14 @@ static ssld_status bind_backward_weights(struct ssld_plan *plan, const struct st
     return status ? status : ssld_call_bind_scratchpad(plan, call);
 }
 
+/* The weights at `address`, or those of each part of an image's channels. */
+static struct operand weights_operand(const struct ssld_plan *plan, const struct weighted *calls, int32_t parts,
+                                      void *address)
+{
+    size_t bytes = calls->weights_count * element_size(plan->type);
+    return parts > 1 ? ssld_operand_of_part(address, bytes, parts) : ssld_operand_at(address);
+}
+
 static void *weights_for(struct ssld_plan *plan, const struct call *reorder, size_t offset, float *kept)
 {
     return reorder->primitive.primitive ? (void *)(plan->reordered_weights + offset) : kept;
@@ -206,9 +234,9 @@ ssld_status ssld_weighted_bind(struct ssld_plan *plan, const struct step *step, 
     float *kept = ssld_step_parameter(plan, step, 1)->value;
     void *forward = weights_for(plan, &calls->reorder_forward, calls->forward_offset, kept);
     void *backward = weights_for(plan, &calls->reorder_weights, calls->backward_offset, kept);
-    ssld_status status = bind_forward(plan, step, calls, forward);
+    ssld_status status = bind_forward(plan, step, calls, weights_operand(plan, calls, calls->forward_parts, forward));
     if (!status)
-        status = bind_backward_data(plan, step, calls, backward);
+        status = bind_backward_data(plan, step, calls, weights_operand(plan, calls, calls->backward_parts, backward));
     if (!status)
         status = bind_backward_weights(plan, step, calls);
     if (!status)

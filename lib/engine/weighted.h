@@ -17,6 +17,7 @@ struct weighted {
     size_t      forward_offset, backward_offset; /* in the segment's reordered weights */
     int64_t     widened_src, widened_diff_dst; /* numbers that backward weights reads in f32 instead of bf16; 0: it does not */
     size_t      last_forward, last_backward; /* primitives work on copies with channels last, so many bytes each; 0: they do not */
+    int32_t     forward_parts, backward_parts; /* depthwise: what images are cut into; primitives are of one part's channels */
     bool        forward_made;     /* inference: weights stay reordered */
 };
 
