@@ -110,7 +110,8 @@ void ssld_shape_part(const struct ssld_model *model, const struct ssld_shape *sh
 float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape *shape, float *row);
 void  ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
                                   float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD]);
-bool  ssld_shape_multiplies_pairs(void); /* whether this processor has use for a model's pairs */
+bool  ssld_shape_multiplies_pairs(void); /* whether this processor can multiply a model's pairs */
+bool  ssld_shape_gains_by_pairs(void);   /* and is faster with them */
 /* What of that sum is of the tail: without the explicit classes, whose weights are 0 then. */
 float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum);
 /* What they are the shape of: fourth roots of probabilities over that of `base`, at most 1; over the padded stride. */

@@ -127,9 +127,9 @@ static bool sums_are_exact(const struct ssld_model *model)
 }
 
 /* What a row holds has 7 bits: the upper half of a float has room for them. */
-static bool make_pairs(ssld_context *context, struct ssld_model *model)
+bool ssld_model_make_pairs(ssld_context *context, struct ssld_model *model)
 {
-    if (model->rank < 1 || !ssld_shape_multiplies_pairs() || !sums_are_exact(model))
+    if (model->pairs || model->rank < 1 || !ssld_shape_multiplies_pairs() || !sums_are_exact(model))
         return true;
     model->pairs = ssld_alloc_zero(context, (size_t)(model->rank + 1) / 2 * model->stride, 2 * sizeof *model->pairs);
     if (!model->pairs)
@@ -213,7 +213,7 @@ ssld_status ssld_model_read(ssld_context *context, const uint8_t *bytes, size_t 
         status = ssld_fail(context, SSLD_FORMAT, "a model whose rows or codes break the rules of the format");
         goto fail;
     }
-    if (!make_pairs(context, made)) {
+    if (ssld_shape_gains_by_pairs() && !ssld_model_make_pairs(context, made)) {
         status = ssld_fail_memory(context, "a store's model", rows * made->stride * sizeof *made->pairs);
         goto fail;
     }

@@ -46,7 +46,7 @@ struct ssld_model {
     size_t   stride;  /* of rows: classes, rounded up to whole vectors */
     float   *rows;    /* (1 + rank, stride) */
     /* Rows 1 and 2, 3 and 4 ... side by side, a class's two values as bfloat16s: ((rank + 1) / 2, stride, 2). NULL where the
-     * processor does not multiply them or a sum might be rounded. */
+     * processor gains nothing by them or a sum might be rounded. */
     uint16_t *pairs;
     uint32_t *order;  /* (classes): classes by falling row 0, of equal ones the lower numbers first; by number without rows */
     uint32_t *places; /* (classes): the place of each class in that order */
@@ -76,6 +76,8 @@ ssld_status ssld_model_read(ssld_context *context, const uint8_t *bytes, size_t 
 bool        ssld_model_fits(const struct ssld_model *model, const struct ssld_store_header *header);
 /* Make `analysis`, if it is not there. */
 ssld_status ssld_model_analyse(ssld_context *context, struct ssld_model *model);
+/* model->pairs, if this processor can multiply them and no sum might be rounded; false: no memory. */
+bool        ssld_model_make_pairs(ssld_context *context, struct ssld_model *model);
 void        ssld_model_free(ssld_context *context, struct ssld_model *model); /* NULL is ignored */
 
 #endif

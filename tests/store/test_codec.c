@@ -551,6 +551,7 @@ TEST(weights_of_several_records_are_those_of_each_alone_bit_for_bit)
             rows[i] = together[i];
             together[i][count] = -1;
         }
+        CHECK(ssld_model_make_pairs(context, model), "no memory"); /* also where they do not pay */
         ssld_shape_weights_together(model, given, rows, sums);
         for (int i = 0; i < SSLD_SPREAD; i++) {
             float sum = ssld_shape_weights(model, &shapes[i], alone);
