@@ -119,11 +119,12 @@ static void kill_at_random_moments(const struct work *work, const float *rows)
     long wanted = asked ? atol(asked) : 60, kills = 0, stores = 0, resumed = 0;
     ssld_context *context = make_context();
     uint64_t state = (uint64_t)getpid(); /* other moments in every run */
-    while (kills < wanted) {
+    /* More and later ones on a machine so busy that none of those came while labels were written. */
+    while (kills < wanted || (!resumed && kills < 20 * wanted)) {
         const char *path = fresh_path();
-        uint64_t acknowledged = 0;
+        uint64_t acknowledged = 0, latest = 4000000 * (uint64_t)(1 + kills / wanted);
         /* From the first instruction to past the last. */
-        while (run_and_kill(path, work, (long)(next_random(&state) % 4000000), &acknowledged)) {
+        while (run_and_kill(path, work, (long)(next_random(&state) % latest), &acknowledged)) {
             kills++;
             ssld_store *store = NULL;
             int64_t missing, corrupt, right;
