@@ -79,6 +79,7 @@ struct ssld_source {
     const uint8_t *bytes;
     uint64_t       at, end; /* bits */
     uint64_t       last;
+    uint32_t       lane;    /* of a payload's: which of the unpacker's places its end is remembered in */
 };
 
 static inline uint64_t ssld_peek_bits(const struct ssld_source *source)

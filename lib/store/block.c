@@ -205,7 +205,7 @@ void ssld_unpacker_free(ssld_context *context, struct ssld_unpacker *unpacker)
 const uint8_t *ssld_block_payload(struct ssld_unpacker *unpacker, const struct ssld_block *block)
 {
     const uint8_t *payload = raw_payload(block);
-    unpacker->passed_payload = NULL;
+    unpacker->passed[0].payload = unpacker->passed[1].payload = NULL;
     if (payload) {
         if (ssld_get_u32(payload + block->payload_bytes) != (uint32_t)block->checksum)
             return NULL;
@@ -262,23 +262,25 @@ bool ssld_payload_record(struct ssld_unpacker *unpacker, const struct ssld_codec
     source->end = start + place(&offsets, payload, i / offsets.group + 1);
     if (source->end > 8 * last || source->at > source->end)
         return false;
-    uint32_t before = i / offsets.group * offsets.group;
-    if (unpacker->passed_payload == payload && unpacker->passed_record >= before && unpacker->passed_record <= i) {
-        before = unpacker->passed_record;
-        source->at = unpacker->passed_at;
+    uint32_t before = i / offsets.group * offsets.group, lane = i / offsets.group % 2;
+    if (unpacker->passed[lane].payload == payload && unpacker->passed[lane].record >= before &&
+        unpacker->passed[lane].record <= i) {
+        before = unpacker->passed[lane].record;
+        source->at = unpacker->passed[lane].at;
     }
-    unpacker->passed_payload = NULL;
+    unpacker->passed[lane].payload = NULL;
     for (; before < i; before++)
         if (!codec->decode(coding, model, source, NULL, NULL))
             return false;
-    unpacker->passed_record = i + 1;
+    unpacker->passed[lane].record = i + 1;
+    source->lane = lane;
     return true;
 }
 
 void ssld_payload_passed(struct ssld_unpacker *unpacker, const struct ssld_source *source)
 {
-    unpacker->passed_payload = source->bytes;
-    unpacker->passed_at = source->at;
+    unpacker->passed[source->lane].payload = source->bytes;
+    unpacker->passed[source->lane].at = source->at;
 }
 
 uint64_t ssld_payload_overhead(const struct ssld_block *block, const uint8_t *payload)

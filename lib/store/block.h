@@ -35,10 +35,13 @@ struct ssld_unpacker {
     uint8_t   *payload; /* block_bytes */
     uint8_t   *record;  /* one record of columns put together again */
     size_t     payload_room, record_room;
-    /* Where the record behind the one read last begins: the next one is there if labels are read in order. */
-    const uint8_t *passed_payload; /* NULL: not known */
-    uint32_t       passed_record;
-    uint64_t       passed_at;
+    /* Where the record behind the one read last begins, for groups of even and of odd numbers: the next one is there if labels are
+     * read in order, also in two groups by turns. */
+    struct {
+        const uint8_t *payload; /* NULL: not known */
+        uint32_t       record;
+        uint64_t       at;
+    } passed[2];
 };
 
 ssld_status ssld_unpacker_make(ssld_context *context, const struct ssld_store_header *header, struct ssld_unpacker *unpacker);
@@ -54,7 +57,8 @@ bool ssld_payload_record(struct ssld_unpacker *unpacker, const struct ssld_codec
                          const struct ssld_model *model, const struct ssld_block *block, const uint8_t *payload, uint32_t i,
                          struct ssld_source *source);
 
-/* Tell that the record found last was decoded from `source`, which is behind it now. */
+/* Tell that a record that was found was decoded from `source`, which is behind it now; of several in one lane, in the order they
+ * were found. */
 void ssld_payload_passed(struct ssld_unpacker *unpacker, const struct ssld_source *source);
 
 /* Bytes of a prefix-coded payload that are not its records. */

@@ -44,6 +44,7 @@ struct ssld_codec {
     int32_t id;
     int32_t columns; /* bytes of a value in a column; 0: records are prefix coded */
     int32_t codes;   /* prefix codes its model has, beside those of the shape's numbers */
+    unsigned (*gap_code)(unsigned zeros); /* see model->gap_quick; NULL: it has no gaps */
     /* Bits of a record at most; exactly so with columns. */
     uint64_t (*most_bits)(const struct ssld_coding *coding);
     void (*encode)(struct ssld_encoder *encoder, const struct ssld_label *label, struct ssld_sink *sink);
@@ -55,6 +56,9 @@ struct ssld_codec {
      * needs its payload; `parsed` holds `count` of them side by side, all of one model. */
     size_t parsed_bytes;
     bool (*parse)(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, void *parsed);
+    /* Two records at once, sooner than one after the other. False, with the sources as they were: parse them so. */
+    bool (*parse_two)(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *const sources[2],
+                      void *const parsed[2]);
     void (*spread)(const struct ssld_model *model, int32_t count, const void *parsed, float *const rows[]);
     /* Mean and deviation; `row` is the decoded record, for codecs that have no other source. */
     bool (*moments)(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source,
@@ -64,7 +68,7 @@ struct ssld_codec {
     void (*fit)(const struct ssld_coding *coding, size_t count, size_t stride, const float *log_p, float scale[3], float *step);
 };
 
-#define SSLD_SPREAD 8 /* rows that are made together at most */
+#define SSLD_SPREAD 4 /* rows that are made together */
 
 /* NULL if there is no such codec. */
 const struct ssld_codec *ssld_codec_find(int32_t id);
@@ -78,14 +82,20 @@ void        ssld_encoder_free(ssld_context *context, struct ssld_encoder *encode
 /* -- Numbers of records ------------------------------------------------------------------------------------------- */
 
 /* A number of those the window is sure to hold: code->group, or model->group with any codes, after each filling. */
+ALWAYS_INLINE uint32_t ssld_get_by(struct ssld_window *window, const struct ssld_model *model, const uint32_t *quick)
+{
+    uint32_t entry = quick[window->bits & (SSLD_PREFIX_QUICK - 1)];
+    if (__builtin_expect(!entry, 0))
+        return ssld_get_number(window, &model->codes[(quick - model->quick[0]) / SSLD_PREFIX_QUICK]);
+    uint64_t bits = window->bits & ((UINT64_C(1) << SSLD_QUICK_BITS(entry)) - 1);
+    ssld_window_pass(window, SSLD_QUICK_BITS(entry));
+    return SSLD_QUICK_FROM(entry) + (uint32_t)(bits >> SSLD_QUICK_CODE(entry));
+}
+
+/* By the code's number. */
 ALWAYS_INLINE uint32_t ssld_get_next(struct ssld_window *window, const struct ssld_model *model, unsigned code)
 {
-    unsigned entry = model->quick[code][window->bits & (SSLD_PREFIX_QUICK - 1)];
-    if (__builtin_expect(entry >= SSLD_ENTRY_SPECIAL, 0))
-        return ssld_get_number(window, &model->codes[code]);
-    uint32_t number = ssld_entry_number(entry, window->bits);
-    ssld_window_pass(window, SSLD_ENTRY_BITS(entry));
-    return number;
+    return ssld_get_by(window, model, model->quick[code]);
 }
 
 /* -- The shape of labels, for codecs with models ------------------------------------------------------------------ */
@@ -97,6 +107,24 @@ ALWAYS_INLINE uint32_t ssld_get_next(struct ssld_window *window, const struct ss
 struct ssld_shape {
     float numbers[SSLD_MOST_RANK];
 };
+
+/* The numbers at n <= 2 windows, which are left behind them. */
+ALWAYS_INLINE void ssld_shapes_read(const int n, struct ssld_window *windows, const struct ssld_model *model, unsigned first_code,
+                                    struct ssld_shape *const *shapes)
+{
+    const int32_t most = SSLD_SHAPE_NUMBER, rank = model->rank, group = (int32_t)model->group;
+    for (int32_t j = 0; j < rank;) {
+        for (int i = 0; i < n; i++)
+            ssld_window_fill(&windows[i]);
+        for (int32_t end = rank - j < group ? rank : j + group; j < end; j++) {
+            const uint32_t *quick = model->quick[first_code + model->number_codes[j]];
+            for (int i = 0; i < n; i++) {
+                int32_t number = ssld_unzigzag(ssld_get_by(&windows[i], model, quick));
+                shapes[i]->numbers[j] = (float)(number < -most ? -most : number > most ? most : number);
+            }
+        }
+    }
+}
 
 void ssld_shape_put(struct ssld_sink *sink, const struct ssld_model *model, unsigned first_code, const struct ssld_shape *shape);
 /* The numbers at `source`, which is left behind them. */
@@ -111,13 +139,23 @@ float ssld_shape_weights(const struct ssld_model *model, const struct ssld_shape
 void  ssld_shape_weights_together(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
                                   float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD]);
 bool  ssld_shape_multiplies_pairs(void); /* whether this processor can multiply a model's pairs */
-bool  ssld_shape_gains_by_pairs(void);   /* and is faster with them */
+/* The loops of the above for each kind of vectors that this processor has, the best first; returns how many. All give the same
+ * bits. */
+struct ssld_shape_loops {
+    const char *name;
+    void (*values)(const struct ssld_model *model, const float *numbers, size_t c, size_t end, float *values);
+    float (*weights)(const struct ssld_model *model, const struct ssld_shape *shape, float *row);
+    void (*weights_together)(const struct ssld_model *model, const struct ssld_shape *const shapes[SSLD_SPREAD],
+                             float *const rows[SSLD_SPREAD], float sums[SSLD_SPREAD]);
+};
+#define SSLD_SHAPE_LOOPS 3
+size_t ssld_shape_loops_here(struct ssld_shape_loops loops[SSLD_SHAPE_LOOPS]);
 /* What of that sum is of the tail: without the explicit classes, whose weights are 0 then. */
 float ssld_shape_leave_out(const struct ssld_model *model, const uint32_t *explicit, uint32_t count, float *row, float sum);
 /* What they are the shape of: fourth roots of probabilities over that of `base`, at most 1; over the padded stride. */
 void ssld_shape_roots(const float *log_p, size_t classes, float base, float *y);
-/* q = analysis (y - row_0), not rounded; y over the padded stride, zero behind the classes. */
-void ssld_shape_project(const struct ssld_model *model, const float *y, float *numbers);
+/* q = analysis (y - row_0), not rounded; y over the padded stride, zero behind the classes; `work` is as long. */
+void ssld_shape_project(const struct ssld_model *model, const float *y, float *work, float *numbers);
 
 /* -- Rows --------------------------------------------------------------------------------------------------------- */
 

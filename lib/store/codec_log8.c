@@ -41,7 +41,7 @@ static void fit_shape(struct ssld_encoder *encoder, const struct ssld_label *lab
         for (size_t c = 0; c < classes; c++)
             encoder->work[c] = label->log_p[c] - mean;
         memset(encoder->work + classes, 0, (model->stride - classes) * sizeof(float));
-        ssld_shape_project(model, encoder->work, shape->numbers);
+        ssld_shape_project(model, encoder->work, encoder->shape, shape->numbers);
         for (int32_t j = 0; j < model->rank; j++) {
             float number = rintf(shape->numbers[j]);
             shape->numbers[j] = number < -127 ? -127 : number > 127 ? 127 : number;

@@ -133,10 +133,10 @@ static void select_top(const float *values, uint32_t classes, uint32_t *heap, si
     }
 }
 
-/* The code of the next gap: place 0 has one, 1 and 2 ... , by half the bits of the place. */
-static unsigned gap_code(uint32_t next)
+/* The code of the next gap, by the zero bits on the left of 2 * place + 1: place 0 has one, 1 and 2 ... , by half the bits of the place. */
+static unsigned gap_code(unsigned zeros)
 {
-    unsigned bits = 31 - (unsigned)__builtin_clz(2 * next + 1), code = (bits + 1) / 2;
+    unsigned code = (32 - zeros) / 2;
     return CODE_GAP + (code < GAP_CODES ? code : GAP_CODES - 1);
 }
 
@@ -189,7 +189,7 @@ static void fit_shape(struct ssld_encoder *encoder, const struct ssld_label *lab
     ssld_shape_roots(label->log_p, (size_t)model->classes, model->scale.log[record->base], y);
     for (uint32_t k = 0; k < record->count; k++)
         y[record->classes[k]] = model->rows[record->classes[k]];
-    ssld_shape_project(model, y, numbers);
+    ssld_shape_project(model, y, encoder->shape, numbers);
     for (int round = 0; round < REFINEMENTS && model->rank > 0; round++) {
         for (uint32_t k = 0; k < record->count; k++) {
             uint32_t c = record->classes[k];
@@ -249,7 +249,7 @@ static void put_record(const struct ssld_encoder *encoder, const struct ssld_lab
         ssld_put_bits(sink, record->count - (uint32_t)encoder->coding.top_k, 1);
     for (uint32_t k = 0, next = 0; k < record->count; k++) {
         uint32_t place = model->places[record->classes[k]];
-        ssld_put_number(sink, gap_code(next), place - next);
+        ssld_put_number(sink, gap_code((unsigned)__builtin_clz(2 * next + 1)), place - next);
         next = place + 1;
     }
     ssld_put_number(sink, CODE_BASE, record->base);
@@ -345,52 +345,66 @@ static bool has_tail(const struct ssld_model *model, const struct parsed *record
     return record->count < (uint32_t)model->classes;
 }
 
-ALWAYS_INLINE bool classes_read(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_window *window,
-                                struct parsed *record)
+/* Numbers of one record follow each other in a chain: where one ends, and which code the next has, is known only when it is
+ * there. So two records are read side by side, a number of each by turns, and a processor works on one while it waits for the
+ * other. All of `n` is known when this is compiled. */
+#define EACH_RECORD for (int i = 0; i < n; i++)
+
+ALWAYS_INLINE uint32_t count_read(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_window *window)
 {
-    uint32_t all = (uint32_t)coding->classes, count;
     ssld_window_fill(window);
-    if (coding->kl_bound > 0) {
-        count = ssld_get_next(window, model, CODE_COUNT) + 1;
-    } else {
-        count = (uint32_t)coding->top_k + (window->bits & 1);
-        ssld_window_pass(window, 1);
+    if (coding->kl_bound > 0)
+        return ssld_get_next(window, model, CODE_COUNT) + 1;
+    uint32_t more = window->bits & 1;
+    ssld_window_pass(window, 1);
+    return (uint32_t)coding->top_k + more;
+}
+
+ALWAYS_INLINE bool classes_read(const int n, const struct ssld_coding *coding, const struct ssld_model *model,
+                                struct ssld_window *windows, struct parsed *const *records)
+{
+    uint32_t all = (uint32_t)coding->classes, count = records[0]->count, next[2] = { 0 };
+    for (uint32_t k = 0; k < count;) {
+        EACH_RECORD
+            ssld_window_fill(&windows[i]);
+        for (uint32_t end = count - k < model->group ? count : k + model->group; k < end; k++)
+            EACH_RECORD {
+                next[i] += ssld_get_by(&windows[i], model, model->gap_quick[__builtin_clz(2 * next[i] + 1)]);
+                if (next[i] >= all)
+                    return false;
+                records[i]->classes[k] = model->order[next[i]++];
+            }
     }
-    if (count > (uint32_t)coding->top_k + 1 || count > all)
-        return false;
-    for (uint32_t k = 0, next = 0; k < count;) {
-        ssld_window_fill(window);
-        for (uint32_t end = count - k < model->group ? count : k + model->group; k < end; k++, next++) {
-            next += ssld_get_next(window, model, gap_code(next));
-            if (next >= all)
-                return false;
-            record->classes[k] = model->order[next];
-        }
-    }
-    record->count = count;
     return true;
 }
 
-ALWAYS_INLINE bool values_read(const struct ssld_model *model, struct ssld_window *window, struct parsed *record)
+ALWAYS_INLINE bool values_read(const int n, const struct ssld_model *model, struct ssld_window *windows,
+                               struct parsed *const *records)
 {
     const struct ssld_scale *scale = &model->scale;
-    const uint32_t group = model->codes[CODE_VALUE].group;
-    ssld_window_fill(window);
-    uint32_t base = ssld_get_next(window, model, CODE_BASE);
-    if (base >= (uint32_t)scale->levels)
-        return false;
-    float sum = 0;
-    for (uint32_t k = 0; k < record->count;) {
-        ssld_window_fill(window);
-        for (uint32_t end = record->count - k < group ? record->count : k + group; k < end; k++) {
-            uint32_t above = ssld_get_next(window, model, CODE_VALUE);
-            if (above > base)
-                return false;
-            record->values[k] = scale->probability[base - above];
-            sum += record->values[k];
-        }
+    const uint32_t group = model->codes[CODE_VALUE].group, *quick = model->quick[CODE_VALUE], count = records[0]->count;
+    uint32_t base[2];
+    float sum[2] = { 0 };
+    EACH_RECORD {
+        ssld_window_fill(&windows[i]);
+        base[i] = ssld_get_next(&windows[i], model, CODE_BASE);
+        if (base[i] >= (uint32_t)scale->levels)
+            return false;
     }
-    record->sum = sum;
+    for (uint32_t k = 0; k < count;) {
+        EACH_RECORD
+            ssld_window_fill(&windows[i]);
+        for (uint32_t end = count - k < group ? count : k + group; k < end; k++)
+            EACH_RECORD {
+                uint32_t above = ssld_get_by(&windows[i], model, quick);
+                if (above > base[i])
+                    return false;
+                records[i]->values[k] = scale->probability[base[i] - above];
+                sum[i] += records[i]->values[k];
+            }
+    }
+    EACH_RECORD
+        records[i]->sum = sum[i];
     return true;
 }
 
@@ -418,22 +432,54 @@ ALWAYS_INLINE bool summary_read(const struct ssld_model *model, struct ssld_wind
     return true;
 }
 
+/* False also where two records have not as many classes each. */
+ALWAYS_INLINE bool records_read(const int n, const struct ssld_coding *coding, const struct ssld_model *model,
+                                struct ssld_source *const *sources, struct parsed *const *records)
+{
+    struct ssld_window windows[2];
+    EACH_RECORD {
+        windows[i] = ssld_window_open(sources[i]);
+        records[i]->count = count_read(coding, model, &windows[i]);
+        if (records[i]->count > (uint32_t)coding->top_k + 1 || records[i]->count > (uint32_t)coding->classes ||
+            records[i]->count != records[0]->count)
+            return false;
+    }
+    if (!classes_read(n, coding, model, windows, records))
+        return false;
+    EACH_RECORD
+        records[i]->ends[0] = windows[i].at;
+    if (!values_read(n, model, windows, records))
+        return false;
+    EACH_RECORD {
+        records[i]->ends[1] = windows[i].at;
+        if (!summary_read(model, &windows[i], records[i]))
+            return false;
+    }
+    if (has_tail(model, records[0]) && model->rank >= 0) {
+        struct ssld_shape *shapes[2] = { 0 };
+        EACH_RECORD
+            shapes[i] = &records[i]->shape;
+        ssld_shapes_read(n, windows, model, CODE_SHAPE, shapes);
+    }
+    EACH_RECORD
+        sources[i]->at = windows[i].at;
+    bool sound = true;
+    EACH_RECORD
+        sound &= sources[i]->at <= sources[i]->end;
+    return sound;
+}
+
 MULTIVERSION static bool record_read(const struct ssld_coding *coding, const struct ssld_model *model,
                                      struct ssld_source *source, struct parsed *record)
 {
-    struct ssld_window window = ssld_window_open(source);
-    if (!classes_read(coding, model, &window, record))
-        return false;
-    record->ends[0] = window.at;
-    if (!values_read(model, &window, record))
-        return false;
-    record->ends[1] = window.at;
-    if (!summary_read(model, &window, record))
-        return false;
-    source->at = window.at;
-    if (has_tail(model, record) && model->rank >= 0)
-        ssld_shape_get(source, model, CODE_SHAPE, &record->shape);
-    return source->at <= source->end;
+    return records_read(1, coding, model, &source, &record);
+}
+
+/* Two that may be read at once, or else one after the other. */
+MULTIVERSION static bool two_records_read(const struct ssld_coding *coding, const struct ssld_model *model,
+                                          struct ssld_source *const sources[2], struct parsed *const records[2])
+{
+    return records_read(2, coding, model, sources, records);
 }
 
 /* The row of a record, in which the tail's weights are already, if the model has a shape; `sum` is theirs. */
@@ -456,6 +502,18 @@ static void finish_row(const struct ssld_model *model, const struct parsed *reco
 static bool parse(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *source, void *parsed)
 {
     return record_read(coding, model, source, parsed);
+}
+
+static bool parse_two(const struct ssld_coding *coding, const struct ssld_model *model, struct ssld_source *const sources[2],
+                      void *const parsed[2])
+{
+    uint64_t at[2] = { sources[0]->at, sources[1]->at };
+    struct parsed *records[2] = { parsed[0], parsed[1] };
+    if (two_records_read(coding, model, sources, records))
+        return true;
+    sources[0]->at = at[0];
+    sources[1]->at = at[1];
+    return false;
 }
 
 static void spread(const struct ssld_model *model, int32_t count, const void *parsed, float *const rows[])
@@ -523,11 +581,13 @@ static void fit(const struct ssld_coding *coding, size_t count, size_t stride, c
 const struct ssld_codec ssld_codec_topk = {
     .id = SSLD_CODEC_TOPK,
     .codes = CODE_SHAPE,
+    .gap_code = gap_code,
     .most_bits = most_bits,
     .encode = encode,
     .decode = decode,
     .parsed_bytes = sizeof(struct parsed),
     .parse = parse,
+    .parse_two = parse_two,
     .spread = spread,
     .moments = moments,
     .fit = fit,

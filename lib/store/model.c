@@ -113,33 +113,44 @@ static bool rows_read(struct ssld_model *model, const uint8_t *bytes)
     return true;
 }
 
-/* Whether no sum of a record's numbers and any of the rows is rounded: all of them are below 512 then. */
-static bool sums_are_exact(const struct ssld_model *model)
+/* The exponent of the unit that all values of the rows are whole numbers of; false if they, or the sums of a record's numbers and
+ * the rows, have no room as such: 16 bits, and 22 beside the sign. */
+static bool pairs_fit(const struct ssld_model *model, const int8_t *exponents, int *unit)
 {
+    *unit = 0;
+    for (int32_t row = 0; row <= model->rank; row++)
+        *unit = exponents[row] < *unit ? exponents[row] : *unit;
+    for (int32_t row = 1; row <= model->rank; row++)
+        if (exponents[row] - *unit > 15 - 7)
+            return false;
     for (int32_t c = 0; c < model->classes; c++) {
         float most = fabsf(model->rows[c]);
         for (int32_t j = 1; j <= model->rank; j++)
             most += SSLD_SHAPE_NUMBER * fabsf(model->rows[(size_t)j * model->stride + (size_t)c]);
-        if (!(most < 512))
+        if (!(most < ldexpf(1, *unit + 22)))
             return false;
     }
     return true;
 }
 
-/* What a row holds has 7 bits: the upper half of a float has room for them. */
-bool ssld_model_make_pairs(ssld_context *context, struct ssld_model *model)
+static bool make_pairs(ssld_context *context, struct ssld_model *model, const int8_t *exponents)
 {
-    if (model->pairs || model->rank < 1 || !ssld_shape_multiplies_pairs() || !sums_are_exact(model))
+    int unit;
+    if (model->rank < 1 || !ssld_shape_multiplies_pairs() || !pairs_fit(model, exponents, &unit))
         return true;
+    model->first = ssld_alloc(context, model->stride * sizeof *model->first);
     model->pairs = ssld_alloc_zero(context, (size_t)(model->rank + 1) / 2 * model->stride, 2 * sizeof *model->pairs);
-    if (!model->pairs)
+    if (!model->first || !model->pairs)
         return false;
+    model->zero = ldexpf(1.5f, 23 + unit);
+    for (size_t c = 0; c < model->stride; c++) {
+        float first = model->zero + model->rows[c];
+        memcpy(&model->first[c], &first, sizeof first);
+    }
     for (size_t j = 0; j < (size_t)model->rank; j++)
-        for (size_t c = 0; c < model->stride; c++) {
-            uint32_t bits;
-            memcpy(&bits, &model->rows[(j + 1) * model->stride + c], sizeof bits);
-            model->pairs[(j / 2 * model->stride + c) * 2 + j % 2] = (uint16_t)(bits >> 16);
-        }
+        for (size_t c = 0; c < model->stride; c++)
+            model->pairs[(j / 2 * model->stride + c) * 2 + j % 2] =
+                (int16_t)ldexpf(model->rows[(j + 1) * model->stride + c], -unit);
     return true;
 }
 
@@ -207,13 +218,16 @@ ssld_status ssld_model_read(ssld_context *context, const uint8_t *bytes, size_t 
             ssld_prefix_make_quick(&made->codes[i], made->quick[i]);
         made->group = !i || made->codes[i].group < made->group ? made->codes[i].group : made->group;
     }
+    const struct ssld_codec *codec = ssld_codec_find(made->codec);
+    for (unsigned zeros = 0; sound && codec && codec->gap_code && made->code_count >= codec->codes && zeros < 32; zeros++)
+        made->gap_quick[zeros] = made->quick[codec->gap_code(zeros)];
     for (int32_t j = 0; j < made->rank; j++)
         made->number_codes[j] = (uint8_t)(SSLD_SHAPE_CODES * j / made->rank);
     if (!sound) {
         status = ssld_fail(context, SSLD_FORMAT, "a model whose rows or codes break the rules of the format");
         goto fail;
     }
-    if (ssld_shape_gains_by_pairs() && !ssld_model_make_pairs(context, made)) {
+    if (!make_pairs(context, made, (const int8_t *)bytes + MODEL_FIXED)) {
         status = ssld_fail_memory(context, "a store's model", rows * made->stride * sizeof *made->pairs);
         goto fail;
     }
@@ -241,6 +255,7 @@ void ssld_model_free(ssld_context *context, struct ssld_model *model)
     if (!model)
         return;
     ssld_free(context, model->rows);
+    ssld_free(context, model->first);
     ssld_free(context, model->pairs);
     ssld_free(context, model->analysis);
     ssld_free(context, model->order);

@@ -45,14 +45,19 @@ struct ssld_model {
     uint8_t  number_codes[SSLD_MOST_RANK]; /* of the SSLD_SHAPE_CODES, that of each number of the shape */
     size_t   stride;  /* of rows: classes, rounded up to whole vectors */
     float   *rows;    /* (1 + rank, stride) */
-    /* Rows 1 and 2, 3 and 4 ... side by side, a class's two values as bfloat16s: ((rank + 1) / 2, stride, 2). NULL where the
-     * processor gains nothing by them or a sum might be rounded. */
-    uint16_t *pairs;
+    /* The rows as whole numbers of units: row 0 as the bits of the float zero + row_0, where zero's last bit is a unit; and rows 1
+     * and 2, 3 and 4 ... side by side, a class's two values next to each other: ((rank + 1) / 2, stride, 2). NULL where the
+     * processor cannot multiply them or a sum might leave their range. */
+    int32_t  *first;
+    int16_t  *pairs;
+    float     zero;
     uint32_t *order;  /* (classes): classes by falling row 0, of equal ones the lower numbers first; by number without rows */
     uint32_t *places; /* (classes): the place of each class in that order */
     float   *analysis; /* (rank, stride), made for a writer only: q = analysis (v - row_0), rounded */
     struct ssld_prefix *codes;
-    uint16_t (*quick)[SSLD_PREFIX_QUICK]; /* of each code */
+    uint32_t (*quick)[SSLD_PREFIX_QUICK]; /* of each code */
+    /* TOPK: where in `quick` the table of the code of the next gap is, by the zero bits on the left of 2 * place + 1. */
+    const uint32_t *gap_quick[32];
     struct ssld_scale   scale;
     uint8_t *bytes;   /* as stored */
     size_t   size;
@@ -76,8 +81,6 @@ ssld_status ssld_model_read(ssld_context *context, const uint8_t *bytes, size_t 
 bool        ssld_model_fits(const struct ssld_model *model, const struct ssld_store_header *header);
 /* Make `analysis`, if it is not there. */
 ssld_status ssld_model_analyse(ssld_context *context, struct ssld_model *model);
-/* model->pairs, if this processor can multiply them and no sum might be rounded; false: no memory. */
-bool        ssld_model_make_pairs(ssld_context *context, struct ssld_model *model);
 void        ssld_model_free(ssld_context *context, struct ssld_model *model); /* NULL is ignored */
 
 #endif

@@ -108,11 +108,13 @@ bool ssld_prefix_make(const uint8_t lengths[SSLD_TOKENS], struct ssld_prefix *co
     return true;
 }
 
-void ssld_prefix_make_quick(const struct ssld_prefix *code, uint16_t quick[SSLD_PREFIX_QUICK])
+void ssld_prefix_make_quick(const struct ssld_prefix *code, uint32_t quick[SSLD_PREFIX_QUICK])
 {
     for (unsigned i = 0; i < SSLD_PREFIX_QUICK; i++) {
-        unsigned entry = code->table[i], length = SSLD_ENTRY_BITS(entry) - SSLD_ENTRY_EXTRA(entry);
-        quick[i] = (uint16_t)(SSLD_PREFIX_QUICK >> length ? entry : SSLD_ENTRY_SPECIAL);
+        unsigned entry = code->table[i], bits = SSLD_ENTRY_BITS(entry), extra = SSLD_ENTRY_EXTRA(entry);
+        uint32_t from = SSLD_ENTRY_HIGH(entry) << extra;
+        bool fits = entry < SSLD_ENTRY_SPECIAL && SSLD_PREFIX_QUICK >> (bits - extra) && from <= UINT16_MAX;
+        quick[i] = fits ? SSLD_QUICK_ENTRY(bits, bits - extra, from) : 0;
     }
 }
 

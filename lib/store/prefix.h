@@ -25,8 +25,7 @@ struct ssld_prefix {
 };
 
 /* What a table holds of a token: bits of its code and behind it, the latter alone, and what is before those in the number it
- * begins; or that it begins none, as the escape; or, in a quick table, that the code is longer. How far it is to the next number
- * stands in the lowest bits: all that follows waits for it, and a processor takes a shift's count from there as it is. */
+ * begins; or that it begins none, as the escape. */
 #define SSLD_ENTRY(length, extra, high) (((length) + (extra)) | (extra) << 6 | (high) << 11)
 #define SSLD_ENTRY_BITS(entry) ((entry) & 63)
 #define SSLD_ENTRY_EXTRA(entry) ((entry) >> 6 & 31)
@@ -42,8 +41,14 @@ void ssld_prefix_fit(const uint32_t counts[SSLD_TOKENS], uint8_t lengths[SSLD_TO
 /* Codes and table of lengths. False unless they are those of a complete code with an escape. */
 bool ssld_prefix_make(const uint8_t lengths[SSLD_TOKENS], struct ssld_prefix *code);
 
-/* A table by the next 8 bits only. What is looked into for most numbers should stay in the first cache, beside a model's rows. */
-void ssld_prefix_make_quick(const struct ssld_prefix *code, uint16_t quick[SSLD_PREFIX_QUICK]);
+/* A table by the next 8 bits only, which stays in the first cache beside a model's rows, and from which a number takes the fewest
+ * instructions: all its bits in the lowest byte; in the next one those of its code, which is before the others; and what is to be
+ * added to these. 0 where the code is longer, the token begins no number, or that does not fit: see ssld_get_special(). */
+void ssld_prefix_make_quick(const struct ssld_prefix *code, uint32_t quick[SSLD_PREFIX_QUICK]);
+#define SSLD_QUICK_ENTRY(bits, code, from) ((bits) | (code) << 8 | (from) << 16)
+#define SSLD_QUICK_BITS(entry) ((entry) & 255)
+#define SSLD_QUICK_CODE(entry) ((entry) >> 8 & 255)
+#define SSLD_QUICK_FROM(entry) ((entry) >> 16)
 
 void ssld_prefix_write(const uint8_t lengths[SSLD_TOKENS], uint8_t bytes[SSLD_PREFIX_BYTES]);
 void ssld_prefix_read(const uint8_t bytes[SSLD_PREFIX_BYTES], uint8_t lengths[SSLD_TOKENS]);

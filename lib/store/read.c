@@ -14,6 +14,8 @@ struct request {
     uint32_t          view; /* the one asked for, or the one that stands for it */
 };
 
+#define PARSED 32 /* records that are parsed before rows are made of them: rows push the tables for parsing out of the cache */
+
 struct scratch {
     struct ssld_reading reading;
     uint64_t            block_bytes;
@@ -23,7 +25,7 @@ struct scratch {
     const struct ssld_model *model;
     uint8_t                 *parsed;
     int32_t                  parsed_count;
-    float                   *rows[SSLD_SPREAD];
+    float                   *rows[PARSED];
 };
 
 /* What a batch is answered with. */
@@ -62,7 +64,7 @@ static ssld_status scratch_of(const ssld_store *store, ssld_labels *labels, stru
     ssld_status status = ssld_reading_make(labels->context, store, &made->reading);
     made->block_bytes = store->block_bytes;
     made->requests = ssld_alloc_zero(labels->context, (size_t)labels->capacity, sizeof *made->requests);
-    made->parsed = ssld_alloc(labels->context, SSLD_SPREAD * ssld_codec_most_parsed());
+    made->parsed = ssld_alloc(labels->context, PARSED * ssld_codec_most_parsed());
     if (status || !made->requests || !made->parsed) {
         scratch_free(labels->context, made);
         return ssld_fail_memory(store->context, "reading a store", store->block_bytes);
@@ -189,33 +191,66 @@ static bool read_row(struct ssld_reading *reading, const ssld_store *store, cons
 
 static void spread_parsed(struct scratch *scratch)
 {
-    if (scratch->parsed_count)
-        scratch->codec->spread(scratch->model, scratch->parsed_count, scratch->parsed, scratch->rows);
+    for (int32_t i = 0; i < scratch->parsed_count; i += SSLD_SPREAD) {
+        int32_t left = scratch->parsed_count - i, count = left < SSLD_SPREAD ? left : SSLD_SPREAD;
+        scratch->codec->spread(scratch->model, count, scratch->parsed + (size_t)i * scratch->codec->parsed_bytes,
+                               scratch->rows + i);
+    }
     scratch->parsed_count = 0;
 }
 
+/* Room for `count` records more that are parsed with the codec and model of the block that is open. */
+static uint8_t *room_for_parsed(struct scratch *scratch, int32_t count)
+{
+    const struct ssld_reading *reading = &scratch->reading;
+    if (scratch->parsed_count + count > PARSED || scratch->codec != reading->codec || scratch->model != reading->model)
+        spread_parsed(scratch);
+    scratch->codec = reading->codec;
+    scratch->model = reading->model;
+    return scratch->parsed + (size_t)scratch->parsed_count * reading->codec->parsed_bytes;
+}
+
 /* As read_row(), but the row may be there only after spread_parsed(). */
-static bool begin_row(struct scratch *scratch, const ssld_store *store, const struct ssld_place *place, uint32_t view,
-                      uint64_t sample, float *row, const char **text)
+static bool begin_row(struct scratch *scratch, const struct answer *answer, const struct request *request, const char **text)
 {
     struct ssld_reading *reading = &scratch->reading;
     struct ssld_source source;
-    if (!find_record(reading, store, place, view, sample, &source, text))
+    if (!find_record(reading, answer->store, &request->place, request->view, answer->samples[request->row], &source, text))
         return false;
     const struct ssld_codec *codec = reading->codec;
+    float *row = row_of(answer, request->row);
     if (codec->parse) {
-        if (scratch->parsed_count == SSLD_SPREAD || scratch->codec != codec || scratch->model != reading->model)
-            spread_parsed(scratch);
-        scratch->codec = codec;
-        scratch->model = reading->model;
-        uint8_t *parsed = scratch->parsed + (size_t)scratch->parsed_count * codec->parsed_bytes;
-        if (!codec->parse(reading->coding, reading->model, &source, parsed))
+        if (!codec->parse(reading->coding, reading->model, &source, room_for_parsed(scratch, 1)))
             return false;
         scratch->rows[scratch->parsed_count++] = row;
     } else if (!codec->decode(reading->coding, reading->model, &source, row, NULL)) {
         return false;
     }
     ssld_payload_passed(&reading->unpacker, &source);
+    return true;
+}
+
+/* Two rows of one block, of records in different groups, at once. False: nothing was done, they are to be begun one by one. */
+static bool begin_two_rows(struct scratch *scratch, const struct answer *answer, const struct request *const requests[2])
+{
+    struct ssld_reading *reading = &scratch->reading;
+    struct ssld_source sources[2];
+    const char *text;
+    for (int i = 0; i < 2; i++)
+        if (!find_record(reading, answer->store, &requests[i]->place, requests[i]->view, answer->samples[requests[i]->row],
+                         &sources[i], &text))
+            return false;
+    const struct ssld_codec *codec = reading->codec;
+    if (!codec->parse_two)
+        return false;
+    uint8_t *parsed = room_for_parsed(scratch, 2);
+    if (!codec->parse_two(reading->coding, reading->model, (struct ssld_source *const[2]){ &sources[0], &sources[1] },
+                          (void *const[2]){ parsed, parsed + codec->parsed_bytes }))
+        return false;
+    for (int i = 0; i < 2; i++) {
+        scratch->rows[scratch->parsed_count++] = row_of(answer, requests[i]->row);
+        ssld_payload_passed(&reading->unpacker, &sources[i]);
+    }
     return true;
 }
 
@@ -293,28 +328,65 @@ static ssld_status plan_requests(struct scratch *scratch, struct answer *answer,
     return SSLD_OK;
 }
 
+static ssld_status read_request(struct scratch *scratch, struct answer *answer, const struct request *request)
+{
+    const char *text;
+    if (!begin_row(scratch, answer, request, &text))
+        return answer_damaged(&scratch->reading, answer, request, text);
+    set_outcome(answer, request->row, SSLD_ROW_STORED);
+    return SSLD_OK;
+}
+
+#define GROUP 4 /* records of which a payload knows where the first begins; it may be fewer, then these are in several groups */
+
+/* Whether the next requests are of two groups' records, one behind the other in a block. */
+static bool are_two_groups(const struct request *requests, size_t count)
+{
+    if (count < 2 * GROUP)
+        return false;
+    const struct ssld_place *first = &requests[0].place, *last = &requests[2 * GROUP - 1].place;
+    return first->part == last->part && first->block == last->block && last->record - first->record == 2 * GROUP - 1;
+}
+
+/* The first record of each, then the second: within a group each waits for the one before. */
+static ssld_status read_two_groups(struct scratch *scratch, struct answer *answer, const struct request *requests)
+{
+    ssld_status status = SSLD_OK;
+    for (int k = 0; k < GROUP && !status; k++) {
+        const struct request *two[2] = { &requests[k], &requests[k + GROUP] };
+        bool begun = begin_two_rows(scratch, answer, two);
+        for (int i = 0; i < 2 && !status; i++)
+            if (begun)
+                set_outcome(answer, two[i]->row, SSLD_ROW_STORED);
+            else
+                status = read_request(scratch, answer, two[i]);
+    }
+    return status;
+}
+
+static void fetch_block(const struct ssld_place *place)
+{
+    const uint8_t *bytes = place->part->map.bytes + place->block;
+    if (place->block < place->part->map.size) {
+        __builtin_prefetch(bytes);
+        __builtin_prefetch(bytes + 64);
+        __builtin_prefetch(bytes + 128);
+    }
+}
+
 #define AHEAD 4 /* rows of which the beginnings of blocks are fetched before they are needed */
 
 static ssld_status read_requests(struct scratch *scratch, struct answer *answer, size_t count)
 {
+    const struct request *requests = scratch->requests;
     ssld_status status = SSLD_OK;
-    for (size_t i = 0; i < count && !status; i++) {
-        const struct request *request = &scratch->requests[i];
-        const char *text;
-        if (i + AHEAD < count) {
-            const struct ssld_place *next = &scratch->requests[i + AHEAD].place;
-            const uint8_t *bytes = next->part->map.bytes + next->block;
-            if (next->block < next->part->map.size) {
-                __builtin_prefetch(bytes);
-                __builtin_prefetch(bytes + 64);
-                __builtin_prefetch(bytes + 128);
-            }
-        }
-        if (begin_row(scratch, answer->store, &request->place, request->view, answer->samples[request->row],
-                      row_of(answer, request->row), &text))
-            set_outcome(answer, request->row, SSLD_ROW_STORED);
-        else
-            status = answer_damaged(&scratch->reading, answer, request, text);
+    for (size_t i = 0; i < count && !status;) {
+        bool groups = are_two_groups(requests + i, count - i);
+        size_t ahead = i + (groups ? 2 * GROUP : AHEAD);
+        if (ahead < count)
+            fetch_block(&requests[ahead].place);
+        status = groups ? read_two_groups(scratch, answer, requests + i) : read_request(scratch, answer, &requests[i]);
+        i += groups ? 2 * GROUP : 1;
     }
     spread_parsed(scratch);
     return status;

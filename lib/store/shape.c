@@ -15,14 +15,7 @@ MULTIVERSION void ssld_shape_get(struct ssld_source *source, const struct ssld_m
                                  struct ssld_shape *shape)
 {
     struct ssld_window window = ssld_window_open(source);
-    const int32_t most = SSLD_SHAPE_NUMBER;
-    for (int32_t j = 0; j < model->rank;) {
-        ssld_window_fill(&window);
-        for (int32_t end = model->rank - j < (int32_t)model->group ? model->rank : j + (int32_t)model->group; j < end; j++) {
-            int32_t number = ssld_unzigzag(ssld_get_next(&window, model, first_code + model->number_codes[j]));
-            shape->numbers[j] = (float)(number < -most ? -most : number > most ? most : number);
-        }
-    }
+    ssld_shapes_read(1, &window, model, first_code, &shape);
     source->at = window.at;
 }
 
@@ -82,15 +75,17 @@ void ssld_row_moments(const float *row, int32_t classes, float *mean, float *dev
     *deviation = (float)sqrt(squares / classes > sum * sum ? squares / classes - sum * sum : 0);
 }
 
-MULTIVERSION void ssld_shape_project(const struct ssld_model *model, const float *y, float *numbers)
+MULTIVERSION void ssld_shape_project(const struct ssld_model *model, const float *y, float *work, float *numbers)
 {
     size_t stride = model->stride;
+    for (size_t c = 0; c < stride; c++)
+        work[c] = y[c] - model->rows[c];
     for (int32_t j = 0; j < model->rank; j++) {
         const float *row = model->analysis + (size_t)j * stride;
         float lanes[SSLD_LANES] = { 0 };
         for (size_t c = 0; c < stride; c += SSLD_LANES)
             for (int i = 0; i < SSLD_LANES; i++)
-                lanes[i] += (y[c + (size_t)i] - model->rows[c + (size_t)i]) * row[c + (size_t)i];
+                lanes[i] += work[c + (size_t)i] * row[c + (size_t)i];
         numbers[j] = ssld_sum_lanes(lanes);
     }
 }

@@ -68,6 +68,37 @@ done:
     ssld_store_close(store);
 }
 
+/* Many at a time; some may be damaged: those are left out. */
+static void read_many(ssld_context *context, const char *path)
+{
+    enum { MANY = 64 };
+    ssld_store *store = NULL;
+    ssld_labels *labels = NULL;
+    ssld_store_options options;
+    ssld_store_info info = { .struct_size = sizeof info };
+    uint64_t samples[MANY], sample = 0, count;
+    uint32_t views[MANY], view = 0;
+    int32_t rows = 0;
+    ssld_store_options_init(&options, sizeof options);
+    options.missing = options.damaged = SSLD_STORE_SKIP;
+    if (ssld_store_open(context, path, &options, &store))
+        return;
+    if (ssld_store_get_info(store, &info) || info.classes > 100000 || ssld_labels_create(context, MANY, info.classes, &labels))
+        goto done;
+    for (; rows < MANY && ssld_store_stored(store, &view, &sample, &count) == SSLD_OK; sample++, rows++) {
+        samples[rows] = sample;
+        views[rows] = view;
+    }
+    if (!rows || ssld_store_read_views(store, rows, samples, views, labels))
+        goto done;
+    for (int32_t i = 0; i < rows * info.classes; i++)
+        if (!(ssld_labels_probabilities(labels)[i] >= 0))
+            abort();
+done:
+    ssld_labels_destroy(labels);
+    ssld_store_close(store);
+}
+
 static void resume_store(ssld_context *context, const char *path)
 {
     ssld_store *store = NULL;
@@ -96,6 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mend(bytes, size);
     fuzz_file(bytes, size, path);
     read_store(context, path);
+    read_many(context, path);
     resume_store(context, path);
     unlink(path);
     free(bytes);

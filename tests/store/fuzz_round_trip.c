@@ -44,6 +44,32 @@ static double divergence(const float *logits, const float *row, int32_t classes)
     return value;
 }
 
+/* All that were given in one batch: the same bits as each alone. */
+static void read_together(ssld_context *context, const ssld_store *store, int32_t classes, const bool *given)
+{
+    ssld_labels *one = NULL, *all = NULL;
+    uint64_t samples[VIEWS * SAMPLES];
+    uint32_t views[VIEWS * SAMPLES];
+    int32_t count = 0;
+    for (unsigned id = 0; id < VIEWS * SAMPLES; id++)
+        if (given[id]) {
+            samples[count] = id % SAMPLES;
+            views[count++] = id / SAMPLES;
+        }
+    if (!count)
+        return;
+    if (ssld_labels_create(context, 1, classes, &one) || ssld_labels_create(context, count, classes, &all) ||
+        ssld_store_read_views(store, count, samples, views, all))
+        abort();
+    for (int32_t i = 0; i < count; i++)
+        if (ssld_store_read_views(store, 1, &samples[i], &views[i], one) ||
+            memcmp(ssld_labels_probabilities(one), ssld_labels_probabilities(all) + (size_t)i * (size_t)classes,
+                   (size_t)classes * sizeof(float)) != 0)
+            abort();
+    ssld_labels_destroy(one);
+    ssld_labels_destroy(all);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static float logits[VIEWS * SAMPLES][MOST_CLASSES];
@@ -104,6 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (given[id])
             divergence(logits[id], ssld_labels_probabilities(labels), options.classes);
     }
+    read_together(context, store, options.classes, given);
     ssld_store_close(store);
     ssld_labels_destroy(labels);
     ssld_context_destroy(context);

@@ -531,6 +531,35 @@ static void random_shape(int32_t rank, struct ssld_shape *shape, uint64_t *state
     }
 }
 
+/* Every kind of loops gives the bits of these rows and sums, and the same values before they are weights. */
+static void check_loops(const struct ssld_model *model, const struct ssld_shape *shapes, float *const *rows, const float *sums)
+{
+    static float made[SSLD_SPREAD][1000 + 1], values[1024], first_values[1024];
+    struct ssld_shape_loops loops[SSLD_SHAPE_LOOPS];
+    size_t kinds = ssld_shape_loops_here(loops), count = (size_t)model->classes, stride = model->stride;
+    CHECK(kinds >= 1 && kinds <= SSLD_SHAPE_LOOPS, "%zu", kinds);
+    ssld_shape_values(model, shapes, first_values);
+    for (size_t kind = 0; kind < kinds; kind++) {
+        const struct ssld_shape *given[SSLD_SPREAD];
+        float *into[SSLD_SPREAD], got[SSLD_SPREAD];
+        loops[kind].values(model, shapes->numbers, 0, stride, values);
+        CHECK(!memcmp(values, first_values, stride * sizeof *values), "%s: other values", loops[kind].name);
+        for (int i = 0; i < SSLD_SPREAD; i++) {
+            given[i] = &shapes[i];
+            into[i] = made[i];
+            made[i][count] = -1;
+        }
+        loops[kind].weights_together(model, given, into, got);
+        for (int i = 0; i < SSLD_SPREAD; i++) {
+            CHECK(!memcmp(made[i], rows[i], count * sizeof(float)) && got[i] == sums[i] && made[i][count] == -1,
+                  "%s, %zu classes, record %d together: not the same bits", loops[kind].name, count, i);
+            float sum = loops[kind].weights(model, &shapes[i], made[i]);
+            CHECK(!memcmp(made[i], rows[i], count * sizeof(float)) && sum == sums[i] && made[i][count] == -1,
+                  "%s, %zu classes, record %d alone: not the same bits", loops[kind].name, count, i);
+        }
+    }
+}
+
 TEST(weights_of_several_records_are_those_of_each_alone_bit_for_bit)
 {
     static const int32_t ranks[] = { 0, 1, 3, 8, 40, 127, 128 }, classes[] = { 1, 31, 32, 33, 64, 100, 1000 };
@@ -551,7 +580,6 @@ TEST(weights_of_several_records_are_those_of_each_alone_bit_for_bit)
             rows[i] = together[i];
             together[i][count] = -1;
         }
-        CHECK(ssld_model_make_pairs(context, model), "no memory"); /* also where they do not pay */
         ssld_shape_weights_together(model, given, rows, sums);
         for (int i = 0; i < SSLD_SPREAD; i++) {
             float sum = ssld_shape_weights(model, &shapes[i], alone);
@@ -559,6 +587,7 @@ TEST(weights_of_several_records_are_those_of_each_alone_bit_for_bit)
                   "%d classes, %d numbers, record %d: not the same bits", count, rank, i);
             CHECK(together[i][count] == -1, "%d classes, %d numbers, record %d: written past the row", count, rank, i);
         }
+        check_loops(model, shapes, rows, sums);
         paired += model->pairs != NULL;
         ssld_model_free(context, model);
     }
@@ -569,10 +598,36 @@ TEST(weights_of_several_records_are_those_of_each_alone_bit_for_bit)
 
 /* -- Records and models that no writer writes ---------------------------------------------------------------------- */
 
+/* Two records of these bits parsed at once are what each is alone, or not parsed and the sources left as they were. */
+static bool two_are_alike(const struct test_model *made, const struct ssld_source first[2])
+{
+    const struct ssld_codec *codec = &ssld_codec_topk;
+    const struct ssld_coding *coding = &made->store->parts[0].coding;
+    const struct ssld_model *model = ssld_store_last_model(made->store);
+    static float rows[2][2][100];
+    uint8_t *parsed = calloc(4, codec->parsed_bytes);
+    struct ssld_source alone[2] = { first[0], first[1] }, sources[2] = { first[0], first[1] };
+    void *both[2] = { parsed, parsed + codec->parsed_bytes };
+    bool together = codec->parse_two(coding, model, (struct ssld_source *const[2]){ &sources[0], &sources[1] }, both);
+    for (int i = 0; i < 2; i++) {
+        void *one = parsed + (size_t)(2 + i) * codec->parsed_bytes;
+        bool sound = codec->parse(coding, model, &alone[i], one);
+        CHECK(sources[i].at == (together ? alone[i].at : first[i].at), "record %d left elsewhere", i);
+        if (together) {
+            CHECK(sound, "record %d is one only beside another", i);
+            codec->spread(model, 1, one, (float *const[1]){ rows[0][i] });
+            codec->spread(model, 1, both[i], (float *const[1]){ rows[1][i] });
+            CHECK(!memcmp(rows[0][i], rows[1][i], sizeof rows[0][i]), "record %d: other probabilities", i);
+        }
+    }
+    free(parsed);
+    return together;
+}
+
 TEST(records_of_random_bits_are_decoded_or_refused_within_their_bounds)
 {
     uint64_t state = 1;
-    long decoded = 0, refused = 0;
+    long decoded = 0, refused = 0, two = 0;
     for (int32_t codec = SSLD_CODEC_DENSE_LOG8; codec <= SSLD_CODEC_TOPK; codec++) {
         struct plan plan = { .classes = 100, .codec = codec, .top_k = codec == SSLD_CODEC_TOPK ? 5 : 0 };
         const struct test_model *made = model_of(&plan);
@@ -590,11 +645,17 @@ TEST(records_of_random_bits_are_decoded_or_refused_within_their_bounds)
             CHECK(!sound || source.at <= 8 * bytes, "read past its end");
             decoded += sound;
             refused += !sound;
+            if (codec == SSLD_CODEC_TOPK) {
+                struct ssld_source other = source;
+                other.at = next_random(&state) % (8 * bytes);
+                source.at = next_random(&state) % (8 * bytes);
+                two += two_are_alike(made, (const struct ssld_source[2]){ source, other });
+            }
             free(bits);
         }
     }
-    printf("# %ld decoded, %ld refused\n", decoded, refused);
-    CHECK(decoded && refused, "%ld decoded, %ld refused", decoded, refused);
+    printf("# %ld decoded, %ld of them two at once, %ld refused\n", decoded, two, refused);
+    CHECK(decoded && refused && two, "%ld decoded, %ld two at once, %ld refused", decoded, two, refused);
 }
 
 TEST(no_flipped_bit_of_a_model_breaks_its_reader)
