@@ -94,6 +94,34 @@ ALWAYS_INLINE void moments_vectors(int32_t type, int64_t count, const void *src,
     }
 }
 
+/* Blocks of 8 channels in single precision. */
+ALWAYS_INLINE void moments_of_eights(int64_t count, const float *restrict src, double *restrict sums)
+{
+    for (int64_t first = 0; first < count; first += RUN) {
+        int64_t last = first + RUN < count ? first + RUN : count, p = first;
+        lanes8 sum[MOST_STRANDS] = { { 0 } }, square[MOST_STRANDS] = { { 0 } };
+        for (; p + MOST_STRANDS <= last; p += MOST_STRANDS)
+            for (int64_t s = 0; s < MOST_STRANDS; s++) {
+                lanes8 x;
+                memcpy(&x, src + 8 * (p + s), sizeof x);
+                sum[s] += x;
+                square[s] += x * x;
+            }
+        for (; p < last; p++) {
+            lanes8 x;
+            memcpy(&x, src + 8 * p, sizeof x);
+            sum[0] += x;
+            square[0] += x * x;
+        }
+        sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        square[0] = (square[0] + square[1]) + (square[2] + square[3]);
+        for (int l = 0; l < 8; l++) {
+            sums[l] += (double)sum[0][l];
+            sums[8 + l] += (double)square[0][l];
+        }
+    }
+}
+
 ALWAYS_INLINE void moments_loop(int32_t type, int64_t b, int64_t count, const void *src, double *restrict sums)
 {
     for (int64_t first = 0; first < count; first += RUN) {
@@ -120,6 +148,8 @@ MULTIVERSION void ssld_norm_moments(int32_t type, int64_t b, int64_t count, cons
         sums[l] = 0;
     if (b == LANES)
         WITH_TYPE(type, moments_vectors(TYPE, count, src, sums));
+    else if (b == 8 && type == ELEMENT_F32)
+        moments_of_eights(count, src, sums);
     else
         WITH_BLOCK(b, moments_loop(ELEMENT_F32, B, count, src, sums));
 }

@@ -15,6 +15,7 @@
 
 #define LANES 16
 
+typedef float    lanes8 __attribute__((vector_size(32))); /* of a block of 8, as oneDNN has them for AVX2: one register there */
 typedef float    lanes16 __attribute__((vector_size(64)));
 typedef int32_t  mask16 __attribute__((vector_size(64))); /* of each lane all bits, or none */
 typedef uint32_t bits16 __attribute__((vector_size(64)));
