@@ -63,7 +63,7 @@ static void sift_down(const float *values, uint32_t *heap, size_t size, size_t a
     }
 }
 
-#define LANES 64
+#define LANES 32
 #define FEW 32   /* K up to this are looked for among candidates */
 #define PIECE 32 /* classes that are passed over together where none reaches a bound */
 
