@@ -53,7 +53,18 @@ static void gather(struct ssld_plan *plan, const float *logits, struct result *r
 struct variant {
     size_t  cache_bytes;
     int32_t precision, threads;
+    float   moved; /* weights of convolutions are this share of themselves larger or smaller, at most */
 };
+
+static void move_weights(struct ssld_plan *plan, float share)
+{
+    for (int32_t i = 0; i < ssld_plan_parameter_count(plan); i++) {
+        struct ssld_parameter *parameter = (struct ssld_parameter *)(uintptr_t)ssld_plan_parameter(plan, i);
+        if (strstr(parameter->name, "conv.weight"))
+            for (int64_t k = 0; k < parameter->elements; k++)
+                parameter->value[k] *= 1 + share * grid((uint64_t)k * 131 + (uint64_t)i * 7919, 1);
+    }
+}
 
 /* How often forward and backward run: the second time adds to the gradients, or replaces them. */
 enum passes { ONCE, ADDED, AGAIN };
@@ -70,6 +81,8 @@ static ssld_status run(ssld_context *context, const struct ssld_graph *graph, st
     for (int i = 0; i < BATCH * CLASSES; i++)
         diff_logits[i] = grid((uint64_t)i, 1);
     ssld_status status = ssld_plan_create(context, graph, &options, &plan);
+    if (!status)
+        move_weights(plan, variant.moved);
     for (int32_t i = 0; !status && i < (passes == ONCE ? 1 : 2); i++) {
         CHECK_OK(context, ssld_plan_forward(plan, pixels, BATCH, 0, &logits));
         CHECK_OK(context, ssld_plan_backward(plan, diff_logits, i > 0 && passes == ADDED));
@@ -101,9 +114,9 @@ TEST(chunks_of_any_size_give_the_same_gradients)
         const char *name = i < NAMES ? names[i] : "PPLCNetV2_base";
         struct ssld_graph *graph = zoo(context, name);
         struct result whole, single, usual;
-        CHECK_OK(context, run(context, graph, (struct variant){ (size_t)1 << 40, SSLD_PRECISION_F32, 2 }, ONCE, &whole));
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ONCE, &single));
-        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, 2 }, ONCE, &usual));
+        CHECK_OK(context, run(context, graph, (struct variant){ (size_t)1 << 40, SSLD_PRECISION_F32, 2, 0 }, ONCE, &whole));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2, 0 }, ONCE, &single));
+        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, 2, 0 }, ONCE, &usual));
         double of_single = distance(single.values, whole.values, whole.count, 1);
         double of_usual = distance(usual.values, whole.values, whole.count, 1);
         CHECK(of_single < 1e-4 && of_usual < 1e-4, "%s: chunks of one image or less differ by %g, the usual ones by %g", name,
@@ -124,30 +137,38 @@ static double norm_of(const float *values, size_t count)
     return sqrt(sum);
 }
 
-/* bfloat16 has 8 bits: 0.4 % for each rounding of an activation, which flips ReLUs whose inputs are near zero. Each layer on the
- * way back loses direction that way (PPHGNet_tiny ends at a cosine of 0.7 with freshly drawn weights), but no length; gradients
- * that had nothing to do with one another would be 1.4 apart. Operators one by one are held closer in test_operators.c. */
-TEST(bf16_stays_close_to_f32)
+/* bfloat16 has 8 bits: 0.4 % for each rounding of an activation, which flips ReLUs whose inputs are near zero. How far that leads,
+ * the network decides: with freshly drawn weights the gradients of MobileNetV1 and PPLCNetV2_base have next to nothing to do with
+ * each other after it. So the measure is single precision itself with weights moved by as little; lengths stay in any case.
+ * Operators one by one are held closer in test_operators.c. */
+TEST(bf16_is_no_further_from_f32_than_weights_moved_by_a_rounding)
 {
+    static const char *const more[] = { "PPLCNetV2_base", "MobileNetV1" };
     ssld_context *context = test_context();
-    for (size_t i = 0; i < NAMES; i++) {
-        struct ssld_graph *graph = zoo(context, names[i]);
-        struct result exact, rounded;
-        ssld_status status = run(context, graph, (struct variant){ 1, SSLD_PRECISION_BF16, 2 }, ONCE, &rounded);
+    for (size_t i = 0; i < NAMES + 2; i++) {
+        const char *name = i < NAMES ? names[i] : more[i - NAMES];
+        struct ssld_graph *graph = zoo(context, name);
+        struct result exact, rounded, moved;
+        ssld_status status = run(context, graph, (struct variant){ 1, SSLD_PRECISION_BF16, 2, 0 }, ONCE, &rounded);
         if (status == SSLD_UNSUPPORTED) {
             ssld_graph_destroy(graph);
             ssld_context_destroy(context);
             SKIP("this CPU has no AVX-512");
         }
         CHECK_OK(context, status);
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ONCE, &exact));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2, 0 }, ONCE, &exact));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2, 0.008f }, ONCE, &moved));
         double of_logits = distance(rounded.values, exact.values, exact.logits, 1);
         double of_all = distance(rounded.values, exact.values, exact.count, 1);
         double lengths = norm_of(rounded.values, exact.count) / norm_of(exact.values, exact.count);
-        CHECK(of_logits < 0.15 && of_all < 0.9 && fabs(lengths - 1) < 0.03, "%s: logits differ by %g, gradients by %g, their "
-              "lengths are as %g", names[i], of_logits, of_all, lengths);
+        double moved_logits = distance(moved.values, exact.values, exact.logits, 1);
+        double moved_all = distance(moved.values, exact.values, exact.count, 1);
+        CHECK(of_logits < 2 * moved_logits && of_all < 1.1 * moved_all && fabs(lengths - 1) < 0.03,
+              "%s: logits differ by %g, with moved weights by %g; gradients by %g and %g; their lengths are as %g", name,
+              of_logits, moved_logits, of_all, moved_all, lengths);
         free(exact.values);
         free(rounded.values);
+        free(moved.values);
         ssld_graph_destroy(graph);
     }
     ssld_context_destroy(context);
@@ -159,8 +180,8 @@ TEST(gradients_add_up)
     for (size_t i = 0; i < NAMES; i++) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result once, twice;
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ONCE, &once));
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ADDED, &twice));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2, 0 }, ONCE, &once));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2, 0 }, ADDED, &twice));
         double difference = distance(twice.values + twice.logits, once.values + once.logits, once.count - once.logits, 2);
         CHECK(difference < 1e-6, "%s: the sum of two equal gradients differs from twice one by %g", names[i], difference);
         free(once.values);
@@ -176,8 +197,8 @@ TEST(gradients_of_a_step_replace_those_of_the_last)
     for (size_t i = 0; i < NAMES; i++) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result once, again;
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, ONCE, &once));
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2 }, AGAIN, &again));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2, 0 }, ONCE, &once));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 2, 0 }, AGAIN, &again));
         CHECK(!memcmp(once.values, again.values, once.count * sizeof *once.values), "%s: the same step gave other gradients",
               names[i]);
         free(once.values);
@@ -235,10 +256,10 @@ TEST(any_number_of_threads_gives_the_same_gradients)
     for (size_t i = 0; i < NAMES; i += 2) {
         struct ssld_graph *graph = zoo(context, names[i]);
         struct result one;
-        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 1 }, ONCE, &one));
+        CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, 1, 0 }, ONCE, &one));
         for (size_t k = 0; k < sizeof threads / sizeof threads[0]; k++) {
             struct result several;
-            CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, threads[k] }, ONCE, &several));
+            CHECK_OK(context, run(context, graph, (struct variant){ 1, SSLD_PRECISION_F32, threads[k], 0 }, ONCE, &several));
             double difference = distance(several.values, one.values, one.count, 1);
             CHECK(difference < 1e-4, "%s: %d threads differ by %g", names[i], threads[k], difference);
             free(several.values);
@@ -255,8 +276,8 @@ TEST(the_same_number_of_threads_gives_the_same_bits)
     struct ssld_graph *graph = zoo(context, "MobileNetV3_small_x0_35");
     for (int32_t threads = 1; threads <= 4; threads++) {
         struct result first, second;
-        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads }, ADDED, &first));
-        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads }, ADDED, &second));
+        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads, 0 }, ADDED, &first));
+        CHECK_OK(context, run(context, graph, (struct variant){ 0, SSLD_PRECISION_F32, threads, 0 }, ADDED, &second));
         CHECK(!memcmp(first.values, second.values, first.count * sizeof(float)), "%d threads: two runs differ", threads);
         free(first.values);
         free(second.values);
@@ -293,5 +314,6 @@ TEST(an_inference_plan_takes_fewer_images)
 
 TEST_MAIN(TEST_ROW(any_number_of_threads_gives_the_same_gradients), TEST_ROW(the_same_number_of_threads_gives_the_same_bits),
           TEST_ROW(an_inference_plan_takes_fewer_images), TEST_ROW(chunks_of_any_size_give_the_same_gradients),
-          TEST_ROW(bf16_stays_close_to_f32), TEST_ROW(gradients_add_up), TEST_ROW(gradients_of_a_step_replace_those_of_the_last),
+          TEST_ROW(bf16_is_no_further_from_f32_than_weights_moved_by_a_rounding), TEST_ROW(gradients_add_up),
+          TEST_ROW(gradients_of_a_step_replace_those_of_the_last),
           TEST_ROW(the_first_layer_that_is_not_finite_is_named))
