@@ -90,6 +90,37 @@ struct ssld_parameter *ssld_step_parameter(struct ssld_plan *plan, const struct 
 
 /* -- Memory and first values -------------------------------------------------------------------------------------- */
 
+struct parameter *ssld_action_parameter(struct ssld_plan *plan, const struct action *action, int32_t input)
+{
+    const struct step *step = &plan->steps[action->step];
+    if (action->kind != ACTION_BACKWARD || step->op->observe || step->node->inputs[input] == SSLD_NO_VALUE)
+        return NULL;
+    int32_t index = plan->tensors[step->node->inputs[input]].parameter;
+    return index >= 0 && plan->parameters[index].visible.role == SSLD_VALUE_PARAMETER ? &plan->parameters[index] : NULL;
+}
+
+/* Workers' diffs are joined at the end of each segment, so that those of the next one can stand where they stood: the most that a
+ * segment needs. */
+static size_t place_parts(struct ssld_plan *plan)
+{
+    size_t most = 0;
+    for (int32_t s = 0; s < plan->segment_count; s++) {
+        const struct segment *segment = &plan->segments[s];
+        size_t end = 0;
+        for (int32_t a = segment->first; a < segment->first + segment->count; a++) {
+            const struct step *step = &plan->steps[plan->actions[a].step];
+            for (int32_t k = 1; k < step->node->input_count; k++) {
+                struct parameter *parameter = ssld_action_parameter(plan, &plan->actions[a], k);
+                if (parameter)
+                    parameter->part = end;
+                end += parameter ? parameter->visible.count : 0;
+            }
+        }
+        most = end > most ? end : most;
+    }
+    return most;
+}
+
 ssld_status ssld_parameters_allocate(struct ssld_plan *plan)
 {
     size_t values = 0, diffs = 0, all;
@@ -99,7 +130,8 @@ ssld_status ssld_parameters_allocate(struct ssld_plan *plan)
         if (plan_trains(plan) && parameter->role == SSLD_VALUE_PARAMETER)
             diffs += parameter->count;
     }
-    all = values + diffs * (size_t)plan->worker_count;
+    plan->parts_count = plan_trains(plan) ? place_parts(plan) : 0;
+    all = values + diffs + plan->parts_count * ((size_t)plan->worker_count - 1);
     plan->values_count = values;
     plan->diffs_count = diffs;
     /* Values are cleared as they are loaded: not sooner, so that their pages are taken one by one. */

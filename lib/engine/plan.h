@@ -41,6 +41,7 @@ struct parameter {
     ssld_md              *layout;
     struct ssld_primitive to_plain, from_plain;
     int32_t               value;   /* in the graph */
+    size_t                part;    /* floats before it in what a worker has for the diffs of a segment */
 };
 
 /* -- Steps: a node with what its operator prepared ------------------------------------------------------------------ */
@@ -175,7 +176,8 @@ struct ssld_plan {
     struct kept             *kept;         /* one for each of options.keep */
     float                   *float_logits; /* where the network's output is not f32: converted */
     char                    *values;     /* all parameters' values, then all diffs, of each worker */
-    size_t                   values_count, diffs_count; /* floats; diffs of one worker */
+    size_t                   values_count, diffs_count; /* floats */
+    size_t                   parts_count; /* and of what each worker but the first has, behind the diffs, for those of a segment */
     char                    *reordered_weights; /* as a segment's primitives want them, for all its chunks */
     size_t                   reordered_weights_bytes;
     /* What each worker has a piece of its own of: these many bytes, one worker's behind another's. */
@@ -345,6 +347,9 @@ ssld_status ssld_schedule_make(struct ssld_plan *plan);
 ssld_status ssld_memory_make(struct ssld_plan *plan);
 void        ssld_memory_release(struct ssld_plan *plan);
 
+/* The parameter at an input whose diff the action's chunks sum up, each worker its own; NULL: none is. Batch norm's come from sums
+ * that are joined already. */
+struct parameter *ssld_action_parameter(struct ssld_plan *plan, const struct action *action, int32_t input);
 /* In the order of a plan's making: memory for all parameters, then their values from the graph. */
 ssld_status ssld_parameters_allocate(struct ssld_plan *plan);
 ssld_status ssld_parameters_load(struct ssld_plan *plan);

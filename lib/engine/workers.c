@@ -10,23 +10,26 @@
 
 #include <string.h>
 
-/* Workers' diffs of parameters cost memory that a split operator does not need. */
+/* Workers' diffs of a segment's parameters cost memory that a split operator does not need. A segment has more than one parameter
+ * as a rule, but rarely two large ones. */
 #define MOST_DIFF_BYTES ((size_t)1 << 30)
 
-static size_t parameter_bytes(const struct ssld_graph *graph)
+static size_t largest_parameter_bytes(const struct ssld_graph *graph)
 {
-    size_t bytes = 0;
-    for (int32_t v = 0; v < graph->value_count; v++)
-        if (graph->values[v].role == SSLD_VALUE_PARAMETER)
-            bytes += (size_t)ssld_value_elements(&graph->values[v]) * sizeof(float);
-    return bytes;
+    size_t most = 0;
+    for (int32_t v = 0; v < graph->value_count; v++) {
+        size_t bytes = (size_t)ssld_value_elements(&graph->values[v]) * sizeof(float);
+        if (graph->values[v].role == SSLD_VALUE_PARAMETER && bytes > most)
+            most = bytes;
+    }
+    return most;
 }
 
 int32_t ssld_workers_wanted(const struct ssld_graph *graph, const struct ssld_plan_options *options)
 {
     int32_t threads = options->threads;
     bool even = options->batch % threads == 0 || options->batch >= 4 * threads;
-    bool small = options->mode != SSLD_PLAN_TRAIN || parameter_bytes(graph) <= MOST_DIFF_BYTES / (size_t)threads;
+    bool small = options->mode != SSLD_PLAN_TRAIN || largest_parameter_bytes(graph) <= MOST_DIFF_BYTES / (size_t)threads;
     return threads > 1 && even && small ? threads : 1;
 }
 
@@ -59,6 +62,13 @@ static ssld_status copy_lists(const struct ssld_plan *plan, struct ssld_plan *vi
     return SSLD_OK;
 }
 
+/* Where a worker but the first sums up a parameter's diff, until the segment is over. */
+static float *part_of_diff(const struct ssld_plan *plan, const struct parameter *parameter, int32_t worker)
+{
+    return (float *)plan->values + plan->values_count + plan->diffs_count + plan->parts_count * ((size_t)worker - 1) +
+           parameter->part;
+}
+
 static void take_pieces(struct ssld_plan *view)
 {
     size_t worker = (size_t)view->worker;
@@ -72,7 +82,7 @@ static void take_pieces(struct ssld_plan *view)
     view->accumulator += worker * view->accumulators * view->accumulator_bytes;
     for (int32_t i = 0; i < view->parameter_count; i++)
         if (view->parameters[i].visible.diff)
-            view->parameters[i].visible.diff += worker * view->diffs_count;
+            view->parameters[i].visible.diff = part_of_diff(view, &view->parameters[i], view->worker);
 }
 
 static ssld_status make_view(struct ssld_plan *plan, int32_t worker)
@@ -120,13 +130,13 @@ void ssld_workers_release(struct ssld_plan *plan)
 /* -- Joining ------------------------------------------------------------------------------------------------------ */
 
 /* The first's share of a parameter's diff += the others'. A step's workers divide the numbers among them. */
-static void join_diff(const struct ssld_plan *plan, const struct ssld_parameter *parameter, int32_t worker)
+static void join_diff(const struct ssld_plan *plan, const struct parameter *parameter, int32_t worker)
 {
-    size_t count = parameter->count, workers = (size_t)plan->worker_count;
+    size_t count = parameter->visible.count, workers = (size_t)plan->worker_count;
     size_t first = count * (size_t)worker / workers, last = count * ((size_t)worker + 1) / workers;
-    for (size_t other = 1; other < workers; other++) {
-        float *restrict sum = parameter->diff;
-        const float *restrict part = parameter->diff + other * plan->diffs_count;
+    for (int32_t other = 1; other < plan->worker_count; other++) {
+        float *restrict sum = parameter->visible.diff;
+        const float *restrict part = part_of_diff(plan, parameter, other);
 #pragma omp simd
         for (size_t i = first; i < last; i++)
             sum[i] += part[i];
@@ -137,12 +147,9 @@ void ssld_workers_join_diffs(struct ssld_plan *plan, const struct segment *segme
 {
     for (int32_t a = segment->first; a < segment->first + segment->count; a++) {
         const struct step *step = &plan->steps[plan->actions[a].step];
-        /* Batch norm's diffs come from sums that are joined already. */
-        if (plan->actions[a].kind != ACTION_BACKWARD || step->op->observe)
-            continue;
         for (int32_t k = 1; k < step->node->input_count; k++) {
-            const struct ssld_parameter *parameter = ssld_step_parameter(plan, step, k);
-            if (parameter && parameter->diff)
+            const struct parameter *parameter = ssld_action_parameter(plan, &plan->actions[a], k);
+            if (parameter)
                 join_diff(plan, parameter, worker);
         }
     }
