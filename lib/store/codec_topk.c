@@ -133,7 +133,8 @@ static void select_top(const float *values, uint32_t classes, uint32_t *heap, si
     }
 }
 
-/* The code of the next gap, by the zero bits on the left of 2 * place + 1: place 0 has one, 1 and 2 ... , by half the bits of the place. */
+/* The code of the next gap: place 0 has one, 1 and 2 ... , by half the bits of the place; `zeros` are those on the left of
+ * 2 * place + 1. */
 static unsigned gap_code(unsigned zeros)
 {
     unsigned code = (32 - zeros) / 2;
