@@ -130,9 +130,13 @@ static void advise_large_pages(char *data, size_t bytes)
 char *ssld_arena_allocate(struct ssld_plan *plan, size_t bytes)
 {
     char *arena = ssld_alloc(plan->context, bytes);
-    if (!arena)
-        return NULL;
-    advise_large_pages(arena, bytes);
+    if (arena)
+        advise_large_pages(arena, bytes);
+    return arena;
+}
+
+void ssld_arena_clear(const struct ssld_plan *plan, char *arena, size_t bytes)
+{
     int64_t pieces = (int64_t)((bytes + (1 << 20) - 1) >> 20);
     struct thread_settings before = ssld_threads_enter(plan->options.threads);
 #pragma omp parallel for
@@ -141,7 +145,15 @@ char *ssld_arena_allocate(struct ssld_plan *plan, size_t bytes)
         memset(arena + at, 0, left < 1 << 20 ? left : 1 << 20);
     }
     ssld_threads_leave(before);
-    return arena;
+}
+
+void ssld_memory_clear(struct ssld_plan *plan)
+{
+    if (plan->cleared)
+        return;
+    ssld_arena_clear(plan, plan->arena, plan->arena_bytes);
+    ssld_arena_clear(plan, plan->chunk_arena, plan->chunk_arena_bytes * (size_t)plan->worker_count);
+    plan->cleared = true;
 }
 
 static ssld_status allocate_arenas(struct ssld_plan *plan)

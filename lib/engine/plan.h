@@ -212,6 +212,7 @@ struct ssld_plan {
     double                   forward_seconds, backward_seconds, outside_seconds; /* while profiled: all of forward and backward,
                                                                                   * and what ssld_plan_run() ran */
     bool                     ready;      /* a forward has run: backward may */
+    bool                     cleared;    /* the arenas */
 };
 
 static inline bool plan_trains(const struct ssld_plan *plan)
@@ -355,8 +356,11 @@ ssld_status ssld_parameters_allocate(struct ssld_plan *plan);
 ssld_status ssld_parameters_load(struct ssld_plan *plan);
 void        ssld_parameters_release(struct ssld_plan *plan);
 
-/* Memory that is touched, in large pages where it can be; NULL without a text. */
+/* Memory in large pages where it can be, not touched yet; NULL without a text. And its bytes set to 0, by all threads. */
 char *ssld_arena_allocate(struct ssld_plan *plan, size_t bytes);
+void  ssld_arena_clear(const struct ssld_plan *plan, char *arena, size_t bytes);
+/* Before the first forward: the plan's arenas. Not sooner, since whoever made the plan may still have a network's numbers then. */
+void  ssld_memory_clear(struct ssld_plan *plan);
 
 /* -- Threads ------------------------------------------------------------------------------------------------------ */
 

@@ -311,6 +311,7 @@ ssld_status ssld_plan_forward(struct ssld_plan *plan, const float *pixels, int32
         return status;
     double start = begin_timing(plan);
     plan->ready = false;
+    ssld_memory_clear(plan);
     struct thread_settings before = ssld_threads_enter(plan->options.threads);
     load_pixels(plan, pixels, count);
     ssld_threads_leave(before);
