@@ -100,6 +100,7 @@ static ssld_status add_backward(struct ssld_plan *plan, struct step *step)
 const struct engine_op ssld_op_add = {
     .kind = SSLD_OP_ADD,
     .layout = LAYOUT_SAME,
+    .cheap = true,
     .backward_reads = READS_DST,
     .prepare = add_prepare,
     .forward = add_forward,
