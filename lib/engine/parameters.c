@@ -50,7 +50,8 @@ ssld_status ssld_plan_add_vector(struct ssld_plan *plan, const struct step *step
     ssld_status status = refuse_sharing(plan, step, input);
     if (!status) {
         struct parameter *parameter = add(plan, step, input);
-        parameter->visible.count = padded((size_t)parameter->visible.elements);
+        parameter->given = (size_t)parameter->visible.elements;
+        parameter->visible.count = padded(parameter->given);
     }
     return status;
 }
@@ -67,7 +68,8 @@ ssld_status ssld_plan_add_weights(struct ssld_plan *plan, const struct step *ste
     struct parameter *parameter = add(plan, step, input);
     parameter->plain = plain;
     parameter->layout = layout;
-    parameter->visible.count = padded(ssld_md_size(layout) / sizeof(float));
+    parameter->given = ssld_md_size(layout) / sizeof(float);
+    parameter->visible.count = padded(parameter->given);
     dnnl_status_t created = ssld_reorder(&plan->dnnl, layout, plain, &parameter->to_plain);
     if (created == dnnl_unimplemented && !plan_trains(plan))
         created = dnnl_success; /* no way back from Winograd's weights, and nobody asks for it */

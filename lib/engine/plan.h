@@ -41,6 +41,7 @@ struct parameter {
     ssld_md              *layout;
     struct ssld_primitive to_plain, from_plain;
     int32_t               value;   /* in the graph */
+    size_t                given;   /* floats that backward gives of its diff; what pads it stays zero */
     size_t                part;    /* floats before it in what a worker has for the diffs of a segment */
 };
 

@@ -129,10 +129,11 @@ void ssld_workers_release(struct ssld_plan *plan)
 
 /* -- Joining ------------------------------------------------------------------------------------------------------ */
 
-/* The first's share of a parameter's diff += the others'. A step's workers divide the numbers among them. */
+/* The first's share of a parameter's diff += the others'. A step's workers divide the numbers among them. Behind what backward gives,
+ * the others' have what is left of another segment. */
 static void join_diff(const struct ssld_plan *plan, const struct parameter *parameter, int32_t worker)
 {
-    size_t count = parameter->visible.count, workers = (size_t)plan->worker_count;
+    size_t count = parameter->given, workers = (size_t)plan->worker_count;
     size_t first = count * (size_t)worker / workers, last = count * ((size_t)worker + 1) / workers;
     for (int32_t other = 1; other < plan->worker_count; other++) {
         float *restrict sum = parameter->visible.diff;

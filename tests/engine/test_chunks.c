@@ -45,6 +45,8 @@ static void gather(struct ssld_plan *plan, const float *logits, struct result *r
         const struct ssld_parameter *parameter = ssld_plan_parameter(plan, i);
         if (!parameter->diff)
             continue;
+        for (size_t k = (size_t)parameter->elements; parameter->elements == parameter->dims[0] && k < parameter->count; k++)
+            CHECK(parameter->diff[k] == 0, "%s: what pads its gradient is %g", parameter->name, (double)parameter->diff[k]);
         CHECK(ssld_plan_parameter_to_plain(plan, i, parameter->diff, to) == SSLD_OK, "%s", parameter->name);
         to += parameter->elements;
     }
