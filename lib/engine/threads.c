@@ -37,8 +37,8 @@ void ssld_threads_leave(struct thread_settings before)
 
 int32_t ssld_threads_granted(int32_t threads)
 {
-    int32_t granted = threads;
 #ifdef _OPENMP
+    int32_t granted = threads;
     struct thread_settings before = ssld_threads_enter(threads);
     #pragma omp parallel
     {
@@ -46,8 +46,11 @@ int32_t ssld_threads_granted(int32_t threads)
         granted = omp_get_num_threads();
     }
     ssld_threads_leave(before);
-#endif
     return granted;
+#else
+    (void)threads;
+    return 1;
+#endif
 }
 
 int32_t ssld_thread_number(void)
