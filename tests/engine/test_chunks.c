@@ -141,7 +141,8 @@ static double norm_of(const float *values, size_t count)
 
 /* bfloat16 has 8 bits: 0.4 % for each rounding of an activation, which flips ReLUs whose inputs are near zero. How far that leads,
  * the network decides: with freshly drawn weights the gradients of MobileNetV1 and PPLCNetV2_base have next to nothing to do with
- * each other after it. So the measure is single precision itself with weights moved by as little; lengths stay in any case.
+ * each other after it, the others keep fixed bounds. So the measure is single precision itself with weights moved by as little;
+ * lengths stay in any case.
  * Operators one by one are held closer in test_operators.c. */
 TEST(bf16_is_no_further_from_f32_than_weights_moved_by_a_rounding)
 {
@@ -165,6 +166,7 @@ TEST(bf16_is_no_further_from_f32_than_weights_moved_by_a_rounding)
         double lengths = norm_of(rounded.values, exact.count) / norm_of(exact.values, exact.count);
         double moved_logits = distance(moved.values, exact.values, exact.logits, 1);
         double moved_all = distance(moved.values, exact.values, exact.count, 1);
+        CHECK(i >= NAMES || (of_logits < 0.15 && of_all < 0.9), "%s: logits differ by %g, gradients by %g", name, of_logits, of_all);
         CHECK(of_logits < 2 * moved_logits && of_all < 1.1 * moved_all && fabs(lengths - 1) < 0.03,
               "%s: logits differ by %g, with moved weights by %g; gradients by %g and %g; their lengths are as %g", name,
               of_logits, moved_logits, of_all, moved_all, lengths);
