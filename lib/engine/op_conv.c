@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* op_conv.c - convolution: dense, grouped and depthwise, on oneDNN; depthwise backward weights is ours. */
+/* op_conv.c - convolution: dense, grouped and depthwise, on oneDNN; depthwise backward weights is ours, and in bfloat16 all of
+ * 1 x 1 convolutions where the processor has tiles. */
 #include <string.h>
 
 #include "engine/kernels.h"
+#include "engine/pointwise.h"
 #include "engine/weighted.h"
 
 struct convolution {
@@ -282,11 +284,92 @@ static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *
     return status;
 }
 
+/* -- Pointwise: kernels of ours on the processor's tiles ---------------------------------------------------------- */
+
+static bool is_pointwise(struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
+{
+    const struct ssld_node *node = step->node;
+    const struct ssld_window *window = &node->attributes.window;
+    const int64_t *weights = plan->graph->values[node->inputs[1]].dims;
+    bool moves = window->strides[0] > 1 || window->strides[1] > 1;
+    for (int i = 0; i < 4; i++)
+        moves |= window->pads[i] != 0;
+    return may_be_last(plan, step, conv) && plan_trains(plan) && node->attributes.group == 1 && weights[2] == 1 &&
+           weights[3] == 1 && !moves && node->input_count < WEIGHTED_SUMMAND + 1 &&
+           node->activation.kind == SSLD_OP_IDENTITY && ssld_pointwise_usable();
+}
+
+static bool rows_are_inputs(struct ssld_plan *plan, const struct step *step)
+{
+    return ssld_pointwise_rows_are_inputs(&ssld_step_src(plan, step, 0)->planes, &ssld_step_dst(plan, step)->planes);
+}
+
+/* Weights only, in the layouts of pointwise.h: (O, I) in tiles of 16 x 16, for forward of pairs of inputs, for backward data of
+ * outputs. */
+static ssld_status describe_pointwise(struct ssld_plan *plan, const struct step *step, struct weighted_descriptors *d)
+{
+    const struct ssld_node *node = step->node;
+    const int64_t *dims = plan->graph->values[node->inputs[1]].dims;
+    dnnl_format_tag_t kept = rows_are_inputs(plan, step) ? dnnl_OIhw16i16o : dnnl_OIhw16o16i;
+    ssld_status status = ssld_weighted_describe(plan, 4, dims, dnnl_oihw, kept, d);
+    if (!status)
+        status = ssld_md_create(&plan->dnnl, 4, dims, dnnl_bf16, dnnl_OIhw8i16o2i, &d->weights_forward);
+    if (!status && ssld_step_src(plan, step, 0)->wants_diff)
+        status = ssld_md_create(&plan->dnnl, 4, dims, dnnl_bf16, dnnl_OIhw8o16i2o, &d->weights_backward);
+    if (!status && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE)
+        status = ssld_md_create(&plan->dnnl, 1, dims, dnnl_f32, dnnl_x, &d->bias);
+    return status;
+}
+
+static void prepare_pointwise(struct ssld_plan *plan, const struct step *step)
+{
+    int64_t images = ssld_step_images(plan, step, true);
+    struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
+    struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
+    if (ssld_step_dst(plan, step)->wants_diff)
+        ssld_plan_need(&plan->partial_bytes, ssld_pointwise_room_bytes(&src, &dst));
+    ssld_log(plan->context, SSLD_LOG_INFO, "Conv '%s': pointwise, on tiles", step->node->name);
+}
+
+/* A tile of weights is 16 x 16, whichever way. */
+#define TILE_WEIGHTS 256
+
+static void forward_pointwise(struct ssld_plan *plan, const struct step *step, const struct weighted *calls)
+{
+    const struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
+    const struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
+    ssld_pointwise_multiply(&src->planes, &dst->planes, (const uint16_t *)(plan->reordered_weights + calls->forward_offset),
+                            TILE_WEIGHTS, src->planes.blocks * TILE_WEIGHTS, bias ? bias->value : NULL, src->data, dst->data);
+}
+
+static void backward_pointwise(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
+{
+    const struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
+    const struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
+    const uint16_t *weights = (const uint16_t *)(plan->reordered_weights + calls->backward_offset);
+    void *diff_src = ssld_step_diff_src(plan, step, 0);
+    ssld_pointwise_backward_weights(&src->planes, &dst->planes, src->data, dst->diff, plan->partial, !plan->fresh_diffs,
+                                    ssld_step_parameter(plan, step, 1)->diff);
+    if (bias)
+        ssld_pointwise_backward_bias(&dst->planes, dst->diff, !plan->fresh_diffs, bias->diff);
+    if (!diff_src)
+        return;
+    double before = plan->profiled ? ssld_seconds() : 0;
+    ssld_pointwise_multiply(&dst->planes, &src->planes, weights, src->planes.blocks * TILE_WEIGHTS, TILE_WEIGHTS, NULL,
+                            dst->diff, diff_src);
+    if (plan->profiled)
+        calls->pointwise_seconds += ssld_seconds() - before;
+}
+
+/* ----------------------------------------------------------------------------------------------------------------- */
+
 /* Parameters are whole, whatever the chunks are. */
 static ssld_status add_parameters(struct ssld_plan *plan, const struct step *step, struct convolution *conv)
 {
     struct weighted_descriptors d = { 0 };
-    ssld_status status = describe(plan, step, conv->depthwise, ssld_step_images(plan, step, false), 1, false, &d);
+    ssld_status status = conv->calls.pointwise
+                             ? describe_pointwise(plan, step, &d)
+                             : describe(plan, step, conv->depthwise, ssld_step_images(plan, step, false), 1, false, &d);
     if (!status)
         status = ssld_weighted_add_parameters(plan, step, &conv->calls, &d);
     ssld_weighted_release_descriptors(plan, &d);
@@ -306,6 +389,11 @@ static ssld_status convolution_prepare(struct ssld_plan *plan, struct step *step
     conv->calls.forward_parts = ssld_step_parts(plan, step, false);
     int64_t images = ssld_step_images(plan, step, false);
     ssld_status status = SSLD_OK;
+    conv->calls.pointwise = is_pointwise(plan, step, conv);
+    if (conv->calls.pointwise) {
+        prepare_pointwise(plan, step);
+        return add_parameters(plan, step, conv);
+    }
     if (may_be_last(plan, step, conv))
         status = prepare_last_forward(plan, step, images, &conv->calls);
     if (!status)
@@ -335,13 +423,20 @@ static ssld_status convolution_begin(struct ssld_plan *plan, struct step *step, 
 static ssld_status convolution_forward(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
-    return ssld_weighted_forward(plan, step, &conv->calls);
+    if (!conv->calls.pointwise)
+        return ssld_weighted_forward(plan, step, &conv->calls);
+    forward_pointwise(plan, step, &conv->calls);
+    return SSLD_OK;
 }
 
 static ssld_status convolution_backward(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
     struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
+    if (conv->calls.pointwise) {
+        backward_pointwise(plan, step, &conv->calls);
+        return SSLD_OK;
+    }
     if (conv->depthwise) {
         const struct ssld_window *window = &step->node->attributes.window;
         int64_t of_part = src->planes.blocks * src->planes.b * window->kernel[0] * window->kernel[1];
@@ -358,7 +453,7 @@ static ssld_status create_whole_backward(struct ssld_plan *plan, struct step *st
     struct weighted_descriptors d = { 0 };
     struct ssld_primitive hint = { 0 };
     const struct convolution *conv = step->state;
-    if (last == (own->last_backward > 0))
+    if (last == (own->last_backward > 0 || own->pointwise))
         return create_backward(plan, step, forward, &calls->forward.primitive, true, calls);
     ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, 1, !last, &d);
     if (!status)
@@ -374,13 +469,14 @@ static ssld_status convolution_make_whole(struct ssld_plan *plan, struct step *s
 {
     struct weighted_descriptors d = { 0 };
     const struct convolution *conv = step->state;
-    bool last = conv->calls.last_forward > 0;
+    bool last = conv->calls.last_forward > 0 || conv->calls.pointwise;
     ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, 1, last, &d);
     if (!status)
         status = create_forward(plan, step, &d, true, &calls->forward.primitive);
     if (!status && ssld_step_dst(plan, step)->wants_diff)
         status = create_whole_backward(plan, step, &d, last, &conv->calls, calls);
-    if (!status && !conv->depthwise && !conv->calls.last_backward && wants_widened(plan, &calls->backward_weights.primitive))
+    if (!status && !conv->depthwise && !conv->calls.pointwise && !conv->calls.last_backward &&
+        wants_widened(plan, &calls->backward_weights.primitive))
         status = create_widened(plan, step, false, plan->options.batch, calls);
     ssld_weighted_release_descriptors(plan, &d);
     return status;

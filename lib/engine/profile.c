@@ -71,7 +71,7 @@ static void reset(struct ssld_plan *plan)
         if (!calls)
             continue;
         calls->forward.seconds = calls->backward_data.seconds = calls->backward_weights.seconds = 0;
-        calls->reorder_forward.seconds = calls->reorder_weights.seconds = calls->reorder_diff.seconds = 0;
+        calls->pointwise_seconds = calls->reorder_forward.seconds = calls->reorder_weights.seconds = calls->reorder_diff.seconds = 0;
     }
     plan->forward_seconds = plan->backward_seconds = plan->outside_seconds = 0;
 }
@@ -196,6 +196,7 @@ static void add_backward(struct table *table, const struct ssld_plan *plan, cons
                          double seconds)
 {
     const struct weighted *calls = weighted_of(step);
+    double data = calls ? calls->backward_data.seconds + calls->pointwise_seconds : 0;
     seconds -= add_addition(table, plan, step, chunks);
     if (!calls) {
         add(table, plan, step, DIRECTION_BACKWARD, chunks, seconds);
@@ -203,8 +204,8 @@ static void add_backward(struct table *table, const struct ssld_plan *plan, cons
     }
     seconds -= add_reorder(table, plan, step, DIRECTION_REORDER_BACKWARD, 1, &calls->reorder_weights);
     seconds -= add_reorder(table, plan, step, DIRECTION_REORDER_BACKWARD, chunks, &calls->reorder_diff);
-    add(table, plan, step, DIRECTION_DATA, calls->backward_data.primitive.primitive ? chunks : 0, calls->backward_data.seconds);
-    add(table, plan, step, DIRECTION_WEIGHTS, chunks, seconds - calls->backward_data.seconds);
+    add(table, plan, step, DIRECTION_DATA, data > 0 ? chunks : 0, data);
+    add(table, plan, step, DIRECTION_WEIGHTS, chunks, seconds - data);
 }
 
 /* Has an earlier action made this one's value? */
@@ -388,11 +389,13 @@ static ssld_status allocate(struct bare *bare)
     return SSLD_OK;
 }
 
-/* Where backward weights is a kernel of ours: its sums over the whole batch. */
+/* Where depthwise backward weights is a kernel of ours: its sums over the whole batch. Of 1 x 1 convolutions oneDNN's are what is
+ * compared with. */
 static bool is_ours(const struct bare *bare)
 {
-    return ssld_step_dst(bare->plan, bare->step)->wants_diff &&
-           !weighted_of(bare->step)->backward_weights.primitive.primitive;
+    const struct weighted *calls = weighted_of(bare->step);
+    return ssld_step_dst(bare->plan, bare->step)->wants_diff && !calls->pointwise &&
+           !calls->backward_weights.primitive.primitive;
 }
 
 static ssld_status run_ours(struct bare *bare)

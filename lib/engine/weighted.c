@@ -8,7 +8,7 @@
 void ssld_weighted_release_descriptors(struct ssld_plan *plan, struct weighted_descriptors *d)
 {
     ssld_md *all[] = { d->src, d->dst, d->diff_dst, d->bias, d->weights_plain, d->weights_kept, d->weights_any,
-                       d->diff_weights_any };
+                       d->diff_weights_any, d->weights_forward, d->weights_backward };
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         ssld_md_destroy(&plan->dnnl, all[i]);
 }
@@ -55,18 +55,19 @@ static ssld_status prepare_reorder(struct ssld_plan *plan, const struct step *st
     return status;
 }
 
-/* From the parameter to what a primitive wants, which for a part of an image's channels does not describe all weights: but those
- * are d->weights_any, whose layout is a chosen one there. */
+/* From the parameter to what a kernel of ours wants, or a primitive, which for a part of an image's channels does not describe all
+ * weights: but those are d->weights_any, whose layout is a chosen one there. */
 static ssld_status prepare_reorder_of_weights(struct ssld_plan *plan, const struct step *step, const ssld_md *ours,
                                               const struct weighted_descriptors *d, int32_t parts, const struct call *other,
-                                              struct call *reorder, size_t *bytes)
+                                              const ssld_md *kernels, struct call *reorder, size_t *bytes)
 {
-    if (parts < 2)
+    const ssld_md *wanted = kernels ? kernels : d->weights_any;
+    if (!kernels && parts < 2)
         return prepare_reorder(plan, step, ours, other, dnnl_query_weights_md, true, reorder, bytes);
-    if (!other->primitive.primitive || ssld_md_equal(ours, d->weights_any))
+    if ((!kernels && !other->primitive.primitive) || ssld_md_equal(ours, wanted))
         return SSLD_OK;
-    *bytes = ssld_md_size(d->weights_any);
-    return create_reorder(plan, step, ours, d->weights_any, reorder);
+    *bytes = ssld_md_size(wanted);
+    return create_reorder(plan, step, ours, wanted, reorder);
 }
 
 static ssld_status prepare_reorders(struct ssld_plan *plan, const struct step *step, struct weighted *calls,
@@ -74,10 +75,10 @@ static ssld_status prepare_reorders(struct ssld_plan *plan, const struct step *s
 {
     size_t forward = 0, backward = 0, diff = 0;
     ssld_status status = prepare_reorder_of_weights(plan, step, layout, d, calls->forward_parts, &calls->forward,
-                                                    &calls->reorder_forward, &forward);
+                                                    d->weights_forward, &calls->reorder_forward, &forward);
     if (!status)
         status = prepare_reorder_of_weights(plan, step, layout, d, calls->backward_parts, &calls->backward_data,
-                                            &calls->reorder_weights, &backward);
+                                            d->weights_backward, &calls->reorder_weights, &backward);
     if (!status)
         status = prepare_reorder(plan, step, layout, &calls->backward_weights, dnnl_query_diff_weights_md, false,
                                  &calls->reorder_diff, &diff);
@@ -150,6 +151,8 @@ static ssld_status bind_forward(struct ssld_plan *plan, const struct step *step,
     struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
     struct call *call = &calls->forward;
     size_t last = calls->last_forward;
+    if (!call->primitive.primitive)
+        return SSLD_OK;
     ssld_status status = ssld_call_bind(plan, call, DNNL_ARG_SRC, dnnl_query_src_md, 0,
                                         copy_or(plan, last, LAST_SRC, ssld_operand_src(plan, step, false, 0)));
     if (!status)

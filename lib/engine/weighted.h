@@ -19,6 +19,8 @@ struct weighted {
     size_t      last_forward, last_backward; /* primitives work on copies with channels last, so many bytes each; 0: they do not */
     int32_t     forward_parts, backward_parts; /* depthwise: what images are cut into; primitives are of one part's channels */
     bool        forward_made;     /* inference: weights stay reordered */
+    bool        pointwise;        /* no primitives at all: pointwise.h */
+    double      pointwise_seconds; /* of backward data, while the plan is profiled */
 };
 
 /* What stands in which copy. */
@@ -33,6 +35,7 @@ struct weighted_descriptors {
     ssld_md *weights_kept;      /* f32, how the parameter is kept where no primitive decides it */
     ssld_md *weights_any;       /* in the plan's precision, for oneDNN to choose */
     ssld_md *diff_weights_any;  /* f32 */
+    ssld_md *weights_forward, *weights_backward; /* for kernels of ours; NULL: primitives say what they want */
 };
 
 /* A MATMUL whose second operand is a constant matrix is an inner product of all rows. */
