@@ -1,190 +1,264 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* depthwise.c - backward weights of depthwise convolution: for each channel
+/* depthwise.c - forward and backward data of depthwise convolution, for each channel
  *
- *   diff_weights(kh, kw) = sum over n, oh, ow of
- *                          diff_dst(n, oh, ow) * src(n, oh * sh - ph + kh * dh, ow * sw - pw + kw * dw)
+ *   dst(oh, ow) = sum over kh, kw of weights(kh, kw) * src(oh * sh - ph + kh * dh, ow * sw - pw + kw * dw)
+ *   diff_src(h, w) = sum over kh, kw of weights(kh, kw) * diff_dst((h + ph - kh * dh) / sh, (w + pw - kw * dw) / sw)
  *
- * A block of channels is one vector, a kernel row is as many accumulators, and the padding is handled at the ends of a
- * row, so that the middle has no test in it. */
-#include "engine/kernels.h"
+ * the latter where both divisions leave no rest: columns w that leave the same rest see the same columns of the kernel, and
+ * are a convolution of stride 1 of their own. So both are this: some outputs of a row, `step` columns apart, each the sum of the
+ * same taps on columns `stride` apart. Fourteen outputs, a vector of channels each, stay in registers, since most maps are
+ * multiples of seven wide. */
+#include "engine/depthwise.h"
 
-#define MOST_KERNEL_WIDTH 7 /* wider kernels are done in pieces */
-#define WANTED_TASKS 16     /* pieces of work at least, whatever the number of channels; fixed, for the same bits */
+#include "engine/lanes.h"
 
-typedef float lanes16 __attribute__((vector_size(64)));
-typedef float lanes8 __attribute__((vector_size(32)));
-typedef float lanes1;
-
-/* One row of the kernel over one channel block of one image. */
-struct row {
-    const float *src;      /* (H, W, b) */
-    const float *diff_dst; /* (OH, OW, b) */
-    float       *weights;  /* += (KW, b) */
-    int64_t h, w, oh, ow;
-    int64_t stride_h, stride_w, dilation_w;
-    int64_t top;           /* kh * dilation - padding: src row = oh * stride_h + top */
-    int64_t left;          /* -padding */
+/* What outputs of one rest add up. */
+struct taps {
+    int64_t count;
+    int64_t column[DEPTHWISE_MOST_WIDTH]; /* of the kernel */
+    int64_t offset[DEPTHWISE_MOST_WIDTH]; /* columns from the row's first that can be read, for output 0 */
 };
 
-/* The ow for which every column of the kernel row falls into the image: first .. last - 1. */
-static inline void inside(const struct row *row, int64_t width, int64_t *first, int64_t *last)
+/* The rows that a row of outputs adds up. */
+struct row_taps {
+    int64_t        count;
+    const lanes16 *src[DEPTHWISE_MOST_WIDTH];
+    const lanes16 *weights[DEPTHWISE_MOST_WIDTH]; /* (KW) */
+};
+
+/* Channels in their order, unlike lanes_store()'s. */
+ALWAYS_INLINE void store_output(int32_t type, const lanes16 *sum, void *dst, int64_t position)
 {
-    int64_t low = -row->left, reach = row->w - 1 - (width - 1) * row->dilation_w - row->left;
-    *first = low > 0 ? (low + row->stride_w - 1) / row->stride_w : 0;
-    *last = reach < 0 ? 0 : reach / row->stride_w + 1;
-    if (*last > row->ow)
-        *last = row->ow;
-    if (*first > *last)
-        *first = *last;
+    if (type == ELEMENT_F32) {
+        memcpy((float *)dst + position * LANES, sum, sizeof *sum);
+        return;
+    }
+    bits16 bits = (bits16)*sum;
+    uint16_t *to = (uint16_t *)dst + position * LANES;
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    for (int l = 0; l < LANES; l++)
+        to[l] = (uint16_t)bits[l];
 }
 
-/* sum[k] += diff_dst(ow) * src(column k) for the columns that exist */
-#define EDGE(lanes, width, from, to)                                                           \
-    for (int64_t x = (from); x < (to); x++)                                                    \
-        for (int64_t k = 0; k < (width); k++) {                                                \
-            int64_t column = x * row->stride_w + row->left + k * row->dilation_w;              \
-            if (column >= 0 && column < row->w)                                                \
-                sum[k] += diff_dst[x] * src[column];                                           \
-        }
-
-#define KERNEL_ROW(lanes, width)                                                               \
-    ALWAYS_INLINE void lanes##_row##width(const struct row *row)                               \
-    {                                                                                          \
-        lanes sum[width];                                                                      \
-        int64_t first, last;                                                                   \
-        inside(row, width, &first, &last);                                                     \
-        for (int64_t k = 0; k < width; k++)                                                    \
-            sum[k] = (lanes){ 0 };                                                             \
-        for (int64_t y = 0; y < row->oh; y++) {                                                \
-            int64_t line = y * row->stride_h + row->top;                                       \
-            if (line < 0 || line >= row->h)                                                    \
-                continue;                                                                      \
-            const lanes *src = (const lanes *)row->src + line * row->w;                        \
-            const lanes *diff_dst = (const lanes *)row->diff_dst + y * row->ow;                \
-            EDGE(lanes, width, 0, first)                                                       \
-            for (int64_t x = first; x < last; x++) {                                           \
-                const lanes *column = src + x * row->stride_w + row->left;                     \
-                lanes g = diff_dst[x];                                                         \
-                _Pragma("GCC unroll 7")                                                        \
-                for (int64_t k = 0; k < width; k++)                                            \
-                    sum[k] += g * column[k * row->dilation_w];                                 \
-            }                                                                                  \
-            EDGE(lanes, width, last, row->ow)                                                  \
-        }                                                                                      \
-        for (int64_t k = 0; k < width; k++)                                                    \
-            ((lanes *)row->weights)[k] += sum[k];                                              \
+#define OUTPUTS(count)                                                                                                 \
+    ALWAYS_INLINE void outputs_##count(const struct row_taps *rows, const struct taps *taps, int64_t stride,           \
+                                       int64_t first, int32_t type, int64_t step, void *dst)                           \
+    {                                                                                                                  \
+        lanes16 sum[count];                                                                                            \
+        _Pragma("GCC unroll 14")                                                                                       \
+        for (int i = 0; i < count; i++)                                                                                \
+            sum[i] = (lanes16){ 0 };                                                                                   \
+        for (int64_t r = 0; r < rows->count; r++) {                                                                    \
+            const lanes16 *src = rows->src[r] + first * stride, *weights = rows->weights[r];                           \
+            for (int64_t t = 0; t < taps->count; t++) {                                                                \
+                lanes16 weight = weights[taps->column[t]];                                                             \
+                const lanes16 *at = src + taps->offset[t];                                                             \
+                _Pragma("GCC unroll 14")                                                                               \
+                for (int i = 0; i < count; i++)                                                                        \
+                    sum[i] += weight * at[i * stride];                                                                 \
+            }                                                                                                          \
+        }                                                                                                              \
+        _Pragma("GCC unroll 14")                                                                                       \
+        for (int i = 0; i < count; i++)                                                                                \
+            store_output(type, &sum[i], dst, (first + i) * step);                                                      \
     }
 
-#define KERNEL_ROWS(lanes) \
-    KERNEL_ROW(lanes, 1)   \
-    KERNEL_ROW(lanes, 2)   \
-    KERNEL_ROW(lanes, 3)   \
-    KERNEL_ROW(lanes, 4)   \
-    KERNEL_ROW(lanes, 5)   \
-    KERNEL_ROW(lanes, 6)   \
-    KERNEL_ROW(lanes, 7)
+#define MOST_OUTPUTS 14
+#define UNROLL _Pragma("GCC unroll 14")
 
-KERNEL_ROWS(lanes16)
-KERNEL_ROWS(lanes8)
-KERNEL_ROWS(lanes1)
-
-#define CHOOSE_WIDTH(lanes)                \
-    switch (width) {                       \
-    case 1: lanes##_row1(row); break;      \
-    case 2: lanes##_row2(row); break;      \
-    case 3: lanes##_row3(row); break;      \
-    case 4: lanes##_row4(row); break;      \
-    case 5: lanes##_row5(row); break;      \
-    case 6: lanes##_row6(row); break;      \
-    default: lanes##_row7(row);            \
-    }
-
-MULTIVERSION static void kernel_row(int64_t b, int64_t width, const struct row *row)
+/* Outputs first .. first + count - 1; count is a constant. */
+ALWAYS_INLINE void some_outputs(const struct row_taps *rows, const struct taps *taps, int64_t stride, int32_t type, int64_t step,
+                                int64_t first, int count, void *dst)
 {
-    if (b == 16)
-        CHOOSE_WIDTH(lanes16)
-    else if (b == 8)
-        CHOOSE_WIDTH(lanes8)
+    lanes16 sum[MOST_OUTPUTS];
+    UNROLL for (int i = 0; i < count; i++)
+        sum[i] = (lanes16){ 0 };
+    for (int64_t r = 0; r < rows->count; r++) {
+        const lanes16 *src = rows->src[r] + first * stride, *weights = rows->weights[r];
+        for (int64_t t = 0; t < taps->count; t++) {
+            lanes16 weight = weights[taps->column[t]];
+            const lanes16 *at = src + taps->offset[t];
+            UNROLL for (int i = 0; i < count; i++)
+                sum[i] += weight * at[i * stride];
+        }
+    }
+    UNROLL for (int i = 0; i < count; i++)
+        store_output(type, &sum[i], dst, (first + i) * step);
+}
+
+ALWAYS_INLINE void outputs_of_row(const struct row_taps *rows, const struct taps *taps, int64_t stride, int32_t type,
+                                  int64_t step, int64_t count, void *dst)
+{
+    int64_t first = 0;
+    for (; first + 14 <= count; first += 14)
+        some_outputs(rows, taps, stride, type, step, first, 14, dst);
+    for (; first + 7 <= count; first += 7)
+        some_outputs(rows, taps, stride, type, step, first, 7, dst);
+    for (; first + 4 <= count; first += 4)
+        some_outputs(rows, taps, stride, type, step, first, 4, dst);
+    for (; first < count; first++)
+        some_outputs(rows, taps, stride, type, step, first, 1, dst);
+}
+
+MULTIVERSION static void add_taps(const struct row_taps *rows, const struct taps *taps, int64_t stride, int32_t type,
+                                  int64_t step, int64_t count, void *dst)
+{
+    if (type == ELEMENT_BF16 && stride == 1)
+        outputs_of_row(rows, taps, 1, ELEMENT_BF16, step, count, dst);
+    else if (type == ELEMENT_BF16 && stride == 2)
+        outputs_of_row(rows, taps, 2, ELEMENT_BF16, step, count, dst);
     else
-        CHOOSE_WIDTH(lanes1)
+        outputs_of_row(rows, taps, stride, type, step, count, dst);
 }
 
-/* -- Spreading the work ------------------------------------------------------------------------------------------- */
+/* -- Either direction --------------------------------------------------------------------------------------------- */
 
-/* Into how many groups of images the sum is split. */
-static int64_t image_groups(const struct planes *src)
+#define MOST_STRIDE 4
+
+struct pass {
+    const struct planes      *in, *out;
+    const struct ssld_window *window;
+    bool        backward;
+    int64_t     rests;             /* of output columns, 1 forward */
+    struct taps taps[MOST_STRIDE]; /* of each */
+    int64_t     left, width;       /* columns that are read: -left .. width - left - 1 */
+    int64_t     slots;             /* rows that are read together */
+};
+
+bool ssld_depthwise_usable(const struct ssld_window *window)
 {
-    int64_t groups = (WANTED_TASKS + src->blocks - 1) / src->blocks;
-    return groups < src->n ? groups : src->n;
+    return window->kernel[0] <= DEPTHWISE_MOST_WIDTH && window->kernel[1] <= DEPTHWISE_MOST_WIDTH &&
+           window->strides[0] <= MOST_STRIDE && window->strides[1] <= MOST_STRIDE;
 }
 
-static size_t partial_floats(const struct planes *src, const struct ssld_window *window)
+static int64_t outputs_of(const struct pass *pass, int64_t rest)
 {
-    return (size_t)(image_groups(src) * src->blocks * window->kernel[0] * window->kernel[1] * src->b);
+    return (pass->out->w - rest + pass->rests - 1) / pass->rests;
 }
 
-/* Behind the partial sums each thread has room for one block of one image of src and of diff_dst in single precision. */
-static size_t block_floats(const struct planes *planes)
+/* The columns that output `rest` adds up: offsets from column 0 of the image, which may be negative. */
+static void find_taps(struct pass *pass, int64_t rest)
 {
-    return planes->type == ELEMENT_F32 ? 0 : (size_t)(planes->h * planes->w * planes->b);
+    const struct ssld_window *window = pass->window;
+    struct taps *taps = &pass->taps[rest];
+    for (int64_t kw = 0; kw < window->kernel[1]; kw++) {
+        int64_t column = pass->backward ? rest + window->pads[1] - kw * window->dilations[1]
+                                        : kw * window->dilations[1] - window->pads[1];
+        if (column % pass->rests)
+            continue;
+        taps->column[taps->count] = kw;
+        taps->offset[taps->count++] = column / pass->rests;
+    }
 }
 
-size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
-                                    int32_t threads)
+static void make_pass(const struct planes *in, const struct planes *out, const struct ssld_window *window, bool backward,
+                      struct pass *pass)
 {
-    return (partial_floats(src, window) + (size_t)threads * (block_floats(src) + block_floats(dst))) * sizeof(float);
-}
-
-/* A block of an image in single precision: where it is, or widened into `room`. */
-static const float *widened(const struct planes *planes, const void *data, int64_t block, float *room)
-{
-    int64_t count = planes->h * planes->w * planes->b;
-    const void *at = element_at_const(planes->type, data, block * count);
-    if (planes->type == ELEMENT_F32)
-        return at;
-    ssld_widen(count, at, room);
-    return room;
-}
-
-/* All kernel rows of one channel block of one image. */
-static void kernel_of_image(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
-                            const float *src_data, const float *diff_dst, float *weights)
-{
-    struct row row = { .src = src_data, .diff_dst = diff_dst, .h = src->h, .w = src->w, .oh = dst->h, .ow = dst->w,
-                       .stride_h = window->strides[0], .stride_w = window->strides[1],
-                       .dilation_w = window->dilations[1] };
-    for (int64_t kh = 0; kh < window->kernel[0]; kh++) {
-        row.top = kh * window->dilations[0] - window->pads[0];
-        for (int64_t kw = 0; kw < window->kernel[1]; kw += MOST_KERNEL_WIDTH) {
-            int64_t width = window->kernel[1] - kw;
-            row.left = kw * window->dilations[1] - window->pads[1];
-            row.weights = weights + (kh * window->kernel[1] + kw) * src->b;
-            kernel_row(src->b, width < MOST_KERNEL_WIDTH ? width : MOST_KERNEL_WIDTH, &row);
+    int64_t stride = backward ? 1 : window->strides[1], rows = (window->kernel[0] - 1) * window->dilations[0];
+    *pass = (struct pass){ .in = in, .out = out, .window = window, .backward = backward,
+                           .rests = backward ? window->strides[1] : 1,
+                           .slots = backward ? rows / window->strides[0] + 2 : rows + 1 };
+    for (int64_t rest = 0; rest < pass->rests; rest++) {
+        find_taps(pass, rest);
+        for (int64_t t = 0; t < pass->taps[rest].count; t++)
+            if (-pass->taps[rest].offset[t] > pass->left)
+                pass->left = -pass->taps[rest].offset[t];
+    }
+    for (int64_t rest = 0; rest < pass->rests; rest++)
+        for (int64_t t = 0; t < pass->taps[rest].count; t++) {
+            int64_t reach = (outputs_of(pass, rest) - 1) * stride + pass->taps[rest].offset[t] + 1;
+            pass->taps[rest].offset[t] += pass->left;
+            if (pass->left + reach > pass->width)
+                pass->width = pass->left + reach;
         }
+    if (pass->width <= pass->left)
+        pass->width = pass->left + 1;
+}
+
+/* The row of `in` that kernel row kh brings to output row `row`, or -1. */
+static int64_t row_for(const struct pass *pass, int64_t row, int64_t kh)
+{
+    const struct ssld_window *window = pass->window;
+    int64_t stride = window->strides[0], at = kh * window->dilations[0] - window->pads[0];
+    at = pass->backward ? row - at : row * stride + at;
+    if (at < 0 || (pass->backward && at % stride))
+        return -1;
+    at = pass->backward ? at / stride : at;
+    return at < pass->in->h ? at : -1;
+}
+
+static void compute_row(const struct pass *pass, struct rows_ring *ring, const float *weights, int64_t row, char *out)
+{
+    const struct ssld_window *window = pass->window;
+    struct row_taps rows = { 0 };
+    int64_t found[DEPTHWISE_MOST_WIDTH], last = -1;
+    for (int64_t kh = 0; kh < window->kernel[0]; kh++) {
+        found[kh] = row_for(pass, row, kh);
+        last = found[kh] > last ? found[kh] : last;
+    }
+    ssld_rows_ring_need(ring, last);
+    for (int64_t kh = 0; kh < window->kernel[0]; kh++) {
+        if (found[kh] < 0)
+            continue;
+        rows.src[rows.count] = (const lanes16 *)rows_ring_at(ring, found[kh]);
+        rows.weights[rows.count++] = (const lanes16 *)weights + kh * window->kernel[1];
+    }
+    for (int64_t rest = 0; rest < pass->rests; rest++)
+        add_taps(&rows, &pass->taps[rest], pass->backward ? 1 : window->strides[1], pass->out->type, pass->rests,
+                 outputs_of(pass, rest), element_at(pass->out->type, out, rest * LANES));
+}
+
+static int64_t room_floats(const struct pass *pass)
+{
+    return ssld_rows_ring_floats(pass->width, pass->slots, LANES) + pass->window->kernel[0] * pass->window->kernel[1] * LANES;
+}
+
+/* The weights of a block, as the numbers are. */
+static void round_weights(int32_t type, int64_t count, const float *weights, float *rounded)
+{
+    for (int64_t i = 0; i < count; i++)
+        rounded[i] = type == ELEMENT_BF16 ? bf16_to_float(bf16_of_float(weights[i])) : weights[i];
+}
+
+static void compute(const struct pass *pass, const void *in, const float *weights, float *room, void *out)
+{
+    const struct planes *from = pass->in, *to = pass->out;
+    int64_t kernel = pass->window->kernel[0] * pass->window->kernel[1] * LANES;
+    int64_t of_in = from->h * from->w * LANES, of_row = to->w * LANES, of_out = to->h * of_row;
+#pragma omp parallel for
+    for (int64_t task = 0; task < from->n * from->blocks; task++) {
+        float *rounded = room + ssld_thread_number() * room_floats(pass);
+        struct rows_ring ring;
+        ssld_rows_ring_make(&ring, from, pass->left, pass->width, pass->slots, rounded + kernel);
+        ssld_rows_ring_begin(&ring, element_at_const(from->type, in, task * of_in));
+        round_weights(from->type, kernel, weights + task % from->blocks * kernel, rounded);
+        for (int64_t row = 0; row < to->h; row++)
+            compute_row(pass, &ring, rounded, row, element_at(to->type, out, task * of_out + row * of_row));
     }
 }
 
-void ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
-                                     const void *src_data, const void *diff_dst, float *partial, bool add,
-                                     float *diff_weights)
+size_t ssld_depthwise_room_bytes(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
+                                 int32_t threads)
 {
-    int64_t groups = image_groups(src), kernel = window->kernel[0] * window->kernel[1] * src->b;
-    float *rooms = partial + partial_floats(src, window);
-    size_t room = block_floats(src) + block_floats(dst);
-#pragma omp parallel for
-    for (int64_t task = 0; task < groups * src->blocks; task++) {
-        int64_t group = task / src->blocks, block = task % src->blocks;
-        float *weights = partial + task * kernel, *src_room = rooms + room * (size_t)ssld_thread_number();
-        for (int64_t i = 0; i < kernel; i++)
-            weights[i] = 0;
-        for (int64_t n = group * src->n / groups; n < (group + 1) * src->n / groups; n++)
-            kernel_of_image(src, dst, window, widened(src, src_data, n * src->blocks + block, src_room),
-                            widened(dst, diff_dst, n * src->blocks + block, src_room + block_floats(src)), weights);
-    }
-    for (int64_t i = 0; i < src->blocks * kernel; i++) {
-        float sum = 0;
-        for (int64_t group = 0; group < groups; group++)
-            sum += partial[group * src->blocks * kernel + i];
-        diff_weights[i] = add ? diff_weights[i] + sum : sum;
-    }
+    struct pass forward, backward;
+    make_pass(src, dst, window, false, &forward);
+    make_pass(dst, src, window, true, &backward);
+    int64_t most = room_floats(&forward), other = room_floats(&backward);
+    return (size_t)((other > most ? other : most) * threads) * sizeof(float);
+}
+
+void ssld_depthwise_forward(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
+                            const void *src_data, const float *weights, float *room, void *dst_data)
+{
+    struct pass pass;
+    make_pass(src, dst, window, false, &pass);
+    compute(&pass, src_data, weights, room, dst_data);
+}
+
+void ssld_depthwise_backward_data(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
+                                  const void *diff_dst, const float *weights, float *room, void *diff_src)
+{
+    struct pass pass;
+    make_pass(dst, src, window, true, &pass);
+    compute(&pass, diff_dst, weights, room, diff_src);
 }

@@ -158,15 +158,4 @@ static inline int64_t tensor_elements(const struct tensor *tensor)
     return ssld_planes_elements(&tensor->planes);
 }
 
-/* -- Depthwise convolution ---------------------------------------------------------------------------------------- */
-
-/* diff_weights (C/b, KH, KW, b), added to what is there with `add`, from src (N, C/b, H, W, b) and diff_dst (N, C/b, OH, OW, b).
- * `partial` has room for ssld_depthwise_partial_bytes(). Why our own: oneDNN's covers 3x3 well, 5x5 takes 100 times as long as
- * it should. */
-size_t ssld_depthwise_partial_bytes(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
-                                    int32_t threads);
-void   ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst,
-                                       const struct ssld_window *window, const void *src_data, const void *diff_dst,
-                                       float *partial, bool add, float *diff_weights);
-
 #endif

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* op_conv.c - convolution: dense, grouped and depthwise, on oneDNN; depthwise backward weights is ours, and in bfloat16 all of
- * 1 x 1 convolutions where the processor has tiles. */
+/* op_conv.c - convolution: dense, grouped and depthwise, on oneDNN; depthwise backward weights is ours, and in bfloat16 what
+ * convolution.h says. */
 #include <string.h>
 
+#include "engine/convolution.h"
+#include "engine/depthwise.h"
 #include "engine/kernels.h"
-#include "engine/pointwise.h"
-#include "engine/weighted.h"
-
-struct convolution {
-    struct weighted calls;
-    bool depthwise;
-};
 
 static ssld_status activations_md(struct ssld_plan *plan, const struct planes *planes, bool last, ssld_md **md)
 {
@@ -126,8 +121,9 @@ static ssld_status prepare_backward(struct ssld_plan *plan, struct step *step, s
     ssld_call_made(plan, &conv->calls.backward_data);
     ssld_call_made(plan, &conv->calls.backward_weights);
     if (conv->depthwise)
-        ssld_plan_need(&plan->partial_bytes, ssld_depthwise_partial_bytes(&src, &dst, &step->node->attributes.window,
-                                                                          plan->options.threads));
+        ssld_plan_need(&plan->partial_bytes, ssld_depthwise_weights_room_bytes(&src, &dst,
+                                                                               &step->node->attributes.window,
+                                                                               plan->options.threads));
     return SSLD_OK;
 }
 
@@ -194,7 +190,7 @@ static ssld_status prepare_widened(struct ssld_plan *plan, const struct step *st
  * oneDNN multiplies bfloat16 by the processor's tiles only where channels come last, several times as fast as without them. The
  * chunk stays in blocks, as all other operators want it, and is copied while it is in cache. */
 
-static bool may_be_last(struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
+bool ssld_convolution_may_be_last(struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
 {
     const struct planes *src = &ssld_step_src(plan, step, 0)->planes, *dst = &ssld_step_dst(plan, step)->planes;
     return !conv->depthwise && plan->copies_last && src->b == 16 && dst->b == 16 && src->type == ELEMENT_BF16 &&
@@ -266,7 +262,7 @@ static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *
     bool same = images == ssld_step_images(plan, step, false) && parts == ssld_step_parts(plan, step, false) &&
                 !conv->calls.last_forward;
     ssld_status status = SSLD_OK;
-    if (may_be_last(plan, step, conv)) {
+    if (ssld_convolution_may_be_last(plan, step, conv)) {
         status = prepare_last_backward(plan, step, images, &conv->calls);
         if (status || conv->calls.last_backward)
             return status;
@@ -284,91 +280,12 @@ static ssld_status prepare_backward_chunks(struct ssld_plan *plan, struct step *
     return status;
 }
 
-/* -- Pointwise: kernels of ours on the processor's tiles ---------------------------------------------------------- */
-
-static bool is_pointwise(struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
-{
-    const struct ssld_node *node = step->node;
-    const struct ssld_window *window = &node->attributes.window;
-    const int64_t *weights = plan->graph->values[node->inputs[1]].dims;
-    bool moves = window->strides[0] > 1 || window->strides[1] > 1;
-    for (int i = 0; i < 4; i++)
-        moves |= window->pads[i] != 0;
-    return may_be_last(plan, step, conv) && plan_trains(plan) && node->attributes.group == 1 && weights[2] == 1 &&
-           weights[3] == 1 && !moves && node->input_count < WEIGHTED_SUMMAND + 1 &&
-           node->activation.kind == SSLD_OP_IDENTITY && ssld_pointwise_usable();
-}
-
-static bool rows_are_inputs(struct ssld_plan *plan, const struct step *step)
-{
-    return ssld_pointwise_rows_are_inputs(&ssld_step_src(plan, step, 0)->planes, &ssld_step_dst(plan, step)->planes);
-}
-
-/* Weights only, in the layouts of pointwise.h: (O, I) in tiles of 16 x 16, for forward of pairs of inputs, for backward data of
- * outputs. */
-static ssld_status describe_pointwise(struct ssld_plan *plan, const struct step *step, struct weighted_descriptors *d)
-{
-    const struct ssld_node *node = step->node;
-    const int64_t *dims = plan->graph->values[node->inputs[1]].dims;
-    dnnl_format_tag_t kept = rows_are_inputs(plan, step) ? dnnl_OIhw16i16o : dnnl_OIhw16o16i;
-    ssld_status status = ssld_weighted_describe(plan, 4, dims, dnnl_oihw, kept, d);
-    if (!status)
-        status = ssld_md_create(&plan->dnnl, 4, dims, dnnl_bf16, dnnl_OIhw8i16o2i, &d->weights_forward);
-    if (!status && ssld_step_src(plan, step, 0)->wants_diff)
-        status = ssld_md_create(&plan->dnnl, 4, dims, dnnl_bf16, dnnl_OIhw8o16i2o, &d->weights_backward);
-    if (!status && node->input_count > 2 && node->inputs[2] != SSLD_NO_VALUE)
-        status = ssld_md_create(&plan->dnnl, 1, dims, dnnl_f32, dnnl_x, &d->bias);
-    return status;
-}
-
-static void prepare_pointwise(struct ssld_plan *plan, const struct step *step)
-{
-    int64_t images = ssld_step_images(plan, step, true);
-    struct planes src = ssld_planes_for(&ssld_step_src(plan, step, 0)->planes, images);
-    struct planes dst = ssld_planes_for(&ssld_step_dst(plan, step)->planes, images);
-    if (ssld_step_dst(plan, step)->wants_diff)
-        ssld_plan_need(&plan->partial_bytes, ssld_pointwise_room_bytes(&src, &dst));
-    ssld_log(plan->context, SSLD_LOG_INFO, "Conv '%s': pointwise, on tiles", step->node->name);
-}
-
-/* A tile of weights is 16 x 16, whichever way. */
-#define TILE_WEIGHTS 256
-
-static void forward_pointwise(struct ssld_plan *plan, const struct step *step, const struct weighted *calls)
-{
-    const struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
-    const struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
-    ssld_pointwise_multiply(&src->planes, &dst->planes, (const uint16_t *)(plan->reordered_weights + calls->forward_offset),
-                            TILE_WEIGHTS, src->planes.blocks * TILE_WEIGHTS, bias ? bias->value : NULL, src->data, dst->data);
-}
-
-static void backward_pointwise(struct ssld_plan *plan, const struct step *step, struct weighted *calls)
-{
-    const struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
-    const struct ssld_parameter *bias = ssld_step_parameter(plan, step, 2);
-    const uint16_t *weights = (const uint16_t *)(plan->reordered_weights + calls->backward_offset);
-    void *diff_src = ssld_step_diff_src(plan, step, 0);
-    ssld_pointwise_backward_weights(&src->planes, &dst->planes, src->data, dst->diff, plan->partial, !plan->fresh_diffs,
-                                    ssld_step_parameter(plan, step, 1)->diff);
-    if (bias)
-        ssld_pointwise_backward_bias(&dst->planes, dst->diff, !plan->fresh_diffs, bias->diff);
-    if (!diff_src)
-        return;
-    double before = plan->profiled ? ssld_seconds() : 0;
-    ssld_pointwise_multiply(&dst->planes, &src->planes, weights, src->planes.blocks * TILE_WEIGHTS, TILE_WEIGHTS, NULL,
-                            dst->diff, diff_src);
-    if (plan->profiled)
-        calls->pointwise_seconds += ssld_seconds() - before;
-}
-
-/* ----------------------------------------------------------------------------------------------------------------- */
-
 /* Parameters are whole, whatever the chunks are. */
 static ssld_status add_parameters(struct ssld_plan *plan, const struct step *step, struct convolution *conv)
 {
     struct weighted_descriptors d = { 0 };
-    ssld_status status = conv->calls.pointwise
-                             ? describe_pointwise(plan, step, &d)
+    ssld_status status = conv->calls.ours && !conv->depthwise
+                             ? ssld_pointwise_describe(plan, step, &d)
                              : describe(plan, step, conv->depthwise, ssld_step_images(plan, step, false), 1, false, &d);
     if (!status)
         status = ssld_weighted_add_parameters(plan, step, &conv->calls, &d);
@@ -389,12 +306,12 @@ static ssld_status convolution_prepare(struct ssld_plan *plan, struct step *step
     conv->calls.forward_parts = ssld_step_parts(plan, step, false);
     int64_t images = ssld_step_images(plan, step, false);
     ssld_status status = SSLD_OK;
-    conv->calls.pointwise = is_pointwise(plan, step, conv);
-    if (conv->calls.pointwise) {
-        prepare_pointwise(plan, step);
+    conv->calls.ours = ssld_convolution_is_ours(plan, step, conv);
+    if (conv->calls.ours) {
+        ssld_convolution_prepare_ours(plan, step, conv);
         return add_parameters(plan, step, conv);
     }
-    if (may_be_last(plan, step, conv))
+    if (ssld_convolution_may_be_last(plan, step, conv))
         status = prepare_last_forward(plan, step, images, &conv->calls);
     if (!status)
         status = describe(plan, step, conv->depthwise, images, conv->calls.forward_parts, false, &d);
@@ -423,27 +340,21 @@ static ssld_status convolution_begin(struct ssld_plan *plan, struct step *step, 
 static ssld_status convolution_forward(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
-    if (!conv->calls.pointwise)
+    if (!conv->calls.ours)
         return ssld_weighted_forward(plan, step, &conv->calls);
-    forward_pointwise(plan, step, &conv->calls);
+    ssld_convolution_forward_ours(plan, step, conv);
     return SSLD_OK;
 }
 
 static ssld_status convolution_backward(struct ssld_plan *plan, struct step *step)
 {
     struct convolution *conv = step->state;
-    struct tensor *src = ssld_step_src(plan, step, 0), *dst = ssld_step_dst(plan, step);
-    if (conv->calls.pointwise) {
-        backward_pointwise(plan, step, &conv->calls);
-        return SSLD_OK;
-    }
-    if (conv->depthwise) {
-        const struct ssld_window *window = &step->node->attributes.window;
-        int64_t of_part = src->planes.blocks * src->planes.b * window->kernel[0] * window->kernel[1];
-        ssld_depthwise_backward_weights(&src->planes, &dst->planes, window, src->data, dst->diff, (float *)plan->partial,
-                                        !plan->fresh_diffs, ssld_step_parameter(plan, step, 1)->diff + plan->part * of_part);
-    }
-    return ssld_weighted_backward(plan, step, &conv->calls);
+    if (conv->depthwise)
+        ssld_convolution_backward_depthwise(plan, step);
+    if (!conv->calls.ours)
+        return ssld_weighted_backward(plan, step, &conv->calls);
+    ssld_convolution_backward_ours(plan, step, conv);
+    return SSLD_OK;
 }
 
 /* In the layout of the plan's own, which may not be forward's. */
@@ -453,7 +364,7 @@ static ssld_status create_whole_backward(struct ssld_plan *plan, struct step *st
     struct weighted_descriptors d = { 0 };
     struct ssld_primitive hint = { 0 };
     const struct convolution *conv = step->state;
-    if (last == (own->last_backward > 0 || own->pointwise))
+    if (last == (own->last_backward > 0 || (own->ours && !conv->depthwise)))
         return create_backward(plan, step, forward, &calls->forward.primitive, true, calls);
     ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, 1, !last, &d);
     if (!status)
@@ -469,13 +380,13 @@ static ssld_status convolution_make_whole(struct ssld_plan *plan, struct step *s
 {
     struct weighted_descriptors d = { 0 };
     const struct convolution *conv = step->state;
-    bool last = conv->calls.last_forward > 0 || conv->calls.pointwise;
+    bool last = conv->calls.last_forward > 0 || (conv->calls.ours && !conv->depthwise);
     ssld_status status = describe(plan, step, conv->depthwise, plan->options.batch, 1, last, &d);
     if (!status)
         status = create_forward(plan, step, &d, true, &calls->forward.primitive);
     if (!status && ssld_step_dst(plan, step)->wants_diff)
         status = create_whole_backward(plan, step, &d, last, &conv->calls, calls);
-    if (!status && !conv->depthwise && !conv->calls.pointwise && !conv->calls.last_backward &&
+    if (!status && !conv->depthwise && !conv->calls.ours && !conv->calls.last_backward &&
         wants_widened(plan, &calls->backward_weights.primitive))
         status = create_widened(plan, step, false, plan->options.batch, calls);
     ssld_weighted_release_descriptors(plan, &d);

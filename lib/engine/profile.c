@@ -4,6 +4,7 @@
  * A plan runs a list of actions (schedule.c), each for every chunk of its segment. run.c adds up an action's seconds and,
  * inside of it, the addition of diffs; call.c adds up each primitive's. What is left of a convolution's backward when data,
  * reorders and addition are taken away is backward weights. Counts and bytes need no counters: they follow from the schedule. */
+#include "engine/depthwise.h"
 #include "engine/kernels.h"
 #include "engine/weighted.h"
 
@@ -71,7 +72,7 @@ static void reset(struct ssld_plan *plan)
         if (!calls)
             continue;
         calls->forward.seconds = calls->backward_data.seconds = calls->backward_weights.seconds = 0;
-        calls->pointwise_seconds = calls->reorder_forward.seconds = calls->reorder_weights.seconds = calls->reorder_diff.seconds = 0;
+        calls->data_seconds = calls->reorder_forward.seconds = calls->reorder_weights.seconds = calls->reorder_diff.seconds = 0;
     }
     plan->forward_seconds = plan->backward_seconds = plan->outside_seconds = 0;
 }
@@ -196,7 +197,7 @@ static void add_backward(struct table *table, const struct ssld_plan *plan, cons
                          double seconds)
 {
     const struct weighted *calls = weighted_of(step);
-    double data = calls ? calls->backward_data.seconds + calls->pointwise_seconds : 0;
+    double data = calls ? calls->backward_data.seconds + calls->data_seconds : 0;
     seconds -= add_addition(table, plan, step, chunks);
     if (!calls) {
         add(table, plan, step, DIRECTION_BACKWARD, chunks, seconds);
@@ -393,9 +394,8 @@ static ssld_status allocate(struct bare *bare)
  * compared with. */
 static bool is_ours(const struct bare *bare)
 {
-    const struct weighted *calls = weighted_of(bare->step);
-    return ssld_step_dst(bare->plan, bare->step)->wants_diff && !calls->pointwise &&
-           !calls->backward_weights.primitive.primitive;
+    return ssld_step_dst(bare->plan, bare->step)->wants_diff && bare->step->node->attributes.group > 1 &&
+           !weighted_of(bare->step)->backward_weights.primitive.primitive;
 }
 
 static ssld_status run_ours(struct bare *bare)
@@ -414,7 +414,7 @@ static size_t partial_bytes(const struct bare *bare)
     struct ssld_plan *plan = bare->plan;
     struct planes src = ssld_planes_for(&ssld_step_src(plan, bare->step, 0)->planes, plan->options.batch);
     struct planes dst = ssld_planes_for(&ssld_step_dst(plan, bare->step)->planes, plan->options.batch);
-    return ssld_depthwise_partial_bytes(&src, &dst, &bare->step->node->attributes.window, plan->options.threads);
+    return ssld_depthwise_weights_room_bytes(&src, &dst, &bare->step->node->attributes.window, plan->options.threads);
 }
 
 static int compare(const void *a, const void *b)

@@ -19,8 +19,8 @@ struct weighted {
     size_t      last_forward, last_backward; /* primitives work on copies with channels last, so many bytes each; 0: they do not */
     int32_t     forward_parts, backward_parts; /* depthwise: what images are cut into; primitives are of one part's channels */
     bool        forward_made;     /* inference: weights stay reordered */
-    bool        pointwise;        /* no primitives at all: pointwise.h */
-    double      pointwise_seconds; /* of backward data, while the plan is profiled */
+    bool        ours;             /* no primitives at all: pointwise.h, depthwise.h */
+    double      data_seconds;     /* of our backward data, while the plan is profiled */
 };
 
 /* What stands in which copy. */
