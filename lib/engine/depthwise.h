@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* depthwise.h - depthwise convolution, and the rows of one block of channels of one image that it works on.
  *
- * The kernels compute in single precision and read each row several times, and columns outside of the image: so the rows that are needed at the moment are
- * copied into a ring that stays in the first-level cache, with zeros at both ends. */
+ * The kernels compute in single precision and read each row several times, and columns outside of the image: so the rows that
+ * are needed at the moment are copied into a ring that stays in the first-level cache, with zeros at both ends. */
 #ifndef SSLD_LIB_ENGINE_DEPTHWISE_H
 #define SSLD_LIB_ENGINE_DEPTHWISE_H
 
@@ -15,7 +15,7 @@ struct rows_ring {
     int64_t     h, w, b;
     int64_t     left;     /* zeros before column 0 */
     int64_t     width;    /* columns of a row, zeros included */
-    int64_t     slots;    /* rows that are there at the same time */
+    int64_t     slots;    /* rows that are there at the same time; 0: rows are read where they are, in single precision */
     int64_t     next;     /* the first row that was not copied yet */
     float      *rows;     /* (slots + 1, width, b); the last is zeros, and stands for rows outside of the image */
 };
@@ -28,9 +28,11 @@ void    ssld_rows_ring_make(struct rows_ring *ring, const struct planes *planes,
 void    ssld_rows_ring_begin(struct rows_ring *ring, const void *src); /* another image or block */
 void    ssld_rows_ring_need(struct rows_ring *ring, int64_t row);      /* copy all rows up to this one */
 
-/* Column 0 - left of a row that is there. */
+/* Column -left of a row that is there. */
 static inline const float *rows_ring_at(const struct rows_ring *ring, int64_t row)
 {
+    if (!ring->slots && row >= 0 && row < ring->h)
+        return (const float *)ring->src + row * ring->w * ring->b;
     int64_t slot = row < 0 || row >= ring->h ? ring->slots : (int64_t)((uint32_t)row % (uint32_t)ring->slots);
     return ring->rows + slot * ring->width * ring->b;
 }

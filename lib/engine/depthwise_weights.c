@@ -18,15 +18,32 @@ typedef float lanes1;
 
 /* Some rows and columns of the kernel over a row of diff_dst. */
 struct group_row {
-    const float *src[MOST_GROUP]; /* column of the first kernel column for ow = 0, in each row */
+    const float *src[MOST_GROUP]; /* a row for each row of the kernel */
     const float *diff_dst;        /* (OW, b) */
-    int64_t      ow, stride, dilation;
 };
 
-/* sum(r, k) += diff_dst(x) * src(r, x * stride + k * dilation) */
+/* What all rows have in common: column x * stride + left + k * dilation of src meets column x of diff_dst. */
+struct group {
+    int64_t ow, w, stride, dilation, left;
+    int64_t first, last; /* x for which all columns exist: first .. last - 1 */
+};
+
+/* sum(r, k) += diff_dst(x) * src(r, column k), for x = from .. to - 1 */
+#define COLUMNS(rows, width, from, to, test)                                                            \
+    for (int64_t x = (from), column = (from) * group->stride + group->left; x < (to);                   \
+         x++, column += group->stride)                                                                  \
+        _Pragma("GCC unroll 7")                                                                         \
+        for (int r = 0; r < rows; r++)                                                                  \
+            _Pragma("GCC unroll 7")                                                                     \
+            for (int k = 0; k < width; k++)                                                             \
+                if (test)                                                                               \
+                    sum[r][k] += diff_dst[x] * src[r][column + k * dilation];
+#define EXISTS (column + k * dilation >= 0 && column + k * dilation < group->w)
+
 #define GROUP(lanes, rows, width)                                                                       \
-    ALWAYS_INLINE void lanes##_group_##rows##x##width(const struct group_row *at, int64_t dilation,     \
-                                                      int64_t count, int64_t by_row, float *weights)    \
+    ALWAYS_INLINE void lanes##_group_##rows##x##width(const struct group *group, int64_t dilation,      \
+                                                      const struct group_row *at, int64_t count,        \
+                                                      int64_t by_row, float *weights)                   \
     {                                                                                                   \
         lanes sum[rows][width];                                                                         \
         for (int r = 0; r < rows; r++)                                                                  \
@@ -36,14 +53,9 @@ struct group_row {
             const lanes *src[rows], *diff_dst = (const lanes *)at->diff_dst;                            \
             for (int r = 0; r < rows; r++)                                                              \
                 src[r] = (const lanes *)at->src[r];                                                     \
-            for (int64_t x = 0, column = 0; x < at->ow; x++, column += at->stride) {                    \
-                lanes g = diff_dst[x];                                                                  \
-                _Pragma("GCC unroll 7")                                                                 \
-                for (int r = 0; r < rows; r++)                                                          \
-                    _Pragma("GCC unroll 7")                                                             \
-                    for (int k = 0; k < width; k++)                                                     \
-                        sum[r][k] += g * src[r][column + k * dilation];                                 \
-            }                                                                                           \
+            COLUMNS(rows, width, 0, group->first, EXISTS)                                               \
+            COLUMNS(rows, width, group->first, group->last, true)                                       \
+            COLUMNS(rows, width, group->last, group->ow, EXISTS)                                        \
         }                                                                                               \
         for (int r = 0; r < rows; r++)                                                                  \
             for (int k = 0; k < width; k++)                                                             \
@@ -74,10 +86,10 @@ static int64_t group_rows(int64_t b, int64_t width)
 
 #define CASE(lanes, rows, width)                                                            \
     case 10 * rows + width:                                                                 \
-        if (at->dilation == 1)                                                              \
-            lanes##_group_##rows##x##width(at, 1, count, by_row, weights);                  \
+        if (group->dilation == 1)                                                           \
+            lanes##_group_##rows##x##width(group, 1, at, count, by_row, weights);           \
         else                                                                                \
-            lanes##_group_##rows##x##width(at, at->dilation, count, by_row, weights);       \
+            lanes##_group_##rows##x##width(group, group->dilation, at, count, by_row, weights); \
         break;
 #define CASES(lanes)   \
     CASE(lanes, 1, 1)  \
@@ -90,8 +102,8 @@ static int64_t group_rows(int64_t b, int64_t width)
     CASE(lanes, 3, 3)
 
 /* `count` rows of diff_dst; `by_row`: columns of the whole kernel. */
-MULTIVERSION static void add_group(int64_t b, int64_t rows, int64_t width, const struct group_row *at, int64_t count,
-                                   int64_t by_row, float *weights)
+MULTIVERSION static void add_group(int64_t b, int64_t rows, int64_t width, const struct group *group,
+                                   const struct group_row *at, int64_t count, int64_t by_row, float *weights)
 {
     if (b == 16) {
         switch (10 * rows + width) {
@@ -122,12 +134,17 @@ struct band {
     float  *weights;      /* (KH, KW, b) */
 };
 
-/* Columns that the kernel reads, from -padding on. */
+/* Rows of bfloat16 are copied with the padding that the kernel reads; others stay where they are. */
+static bool is_copied(const struct planes *planes)
+{
+    return planes->type != ELEMENT_F32;
+}
+
 static int64_t columns_read(const struct planes *src, const struct planes *dst, const struct ssld_window *window)
 {
     int64_t reach = (dst->w - 1) * window->strides[1] + (window->kernel[1] - 1) * window->dilations[1] + 1;
     int64_t all = window->pads[1] + src->w;
-    return reach > all ? reach : all;
+    return !is_copied(src) ? src->w : reach > all ? reach : all;
 }
 
 static int64_t slots_for(const struct ssld_window *window, int64_t rows)
@@ -139,43 +156,60 @@ static int64_t rows_of_band(const struct planes *src, const struct planes *dst, 
 {
     int64_t rows = 1, width = columns_read(src, dst, window);
     while (rows < MOST_BAND && rows < dst->h &&
-           (slots_for(window, rows + 1) * width + rows * dst->w) * src->b * (int64_t)sizeof(float) <= BAND_BYTES)
+           (!is_copied(src) ||
+            (slots_for(window, rows + 1) * width + rows * dst->w) * src->b * (int64_t)sizeof(float) <= BAND_BYTES))
         rows++;
     return rows;
 }
 
-static int64_t band_floats(const struct planes *src, const struct planes *dst, const struct ssld_window *window)
+static int64_t src_floats(const struct planes *src, const struct planes *dst, const struct ssld_window *window)
 {
-    int64_t rows = rows_of_band(src, dst, window);
-    return ssld_rows_ring_floats(columns_read(src, dst, window), slots_for(window, rows), src->b) +
-           ssld_rows_ring_floats(dst->w, rows, dst->b);
+    int64_t slots = is_copied(src) ? slots_for(window, rows_of_band(src, dst, window)) : 0;
+    return ssld_rows_ring_floats(columns_read(src, dst, window), slots, src->b);
+}
+
+static int64_t dst_floats(const struct planes *src, const struct planes *dst, const struct ssld_window *window)
+{
+    return ssld_rows_ring_floats(dst->w, is_copied(dst) ? rows_of_band(src, dst, window) : 0, dst->b);
 }
 
 static void make_band(const struct planes *src, const struct planes *dst, const struct ssld_window *window, float *memory,
                       struct band *band)
 {
-    int64_t width = columns_read(src, dst, window), rows = rows_of_band(src, dst, window), slots = slots_for(window, rows);
+    int64_t rows = rows_of_band(src, dst, window);
     *band = (struct band){ .window = window, .oh = dst->h, .ow = dst->w, .rows = rows };
-    ssld_rows_ring_make(&band->src, src, window->pads[1], width, slots, memory);
-    ssld_rows_ring_make(&band->diff_dst, dst, 0, dst->w, rows, memory + ssld_rows_ring_floats(width, slots, src->b));
+    ssld_rows_ring_make(&band->src, src, is_copied(src) ? window->pads[1] : 0, columns_read(src, dst, window),
+                        is_copied(src) ? slots_for(window, rows) : 0, memory);
+    ssld_rows_ring_make(&band->diff_dst, dst, 0, dst->w, is_copied(dst) ? rows : 0, memory + src_floats(src, dst, window));
+}
+
+/* The x for which columns x * stride + left to that + reach exist. */
+static void find_inside(struct group *group, int64_t reach)
+{
+    int64_t after = group->w - reach - group->left; /* x * stride must be below */
+    group->first = group->left < 0 ? (group->stride - 1 - group->left) / group->stride : 0;
+    group->last = after > 0 ? (after - 1) / group->stride + 1 : 0;
+    group->last = group->last < group->ow ? group->last : group->ow;
+    group->first = group->first < group->last ? group->first : group->last;
 }
 
 /* Kernel rows kh .. kh + rows - 1, columns kw .. kw + width - 1, of output rows first .. last - 1. */
 static void add_rows(struct band *band, int64_t first, int64_t last, int64_t kh, int64_t rows, int64_t kw, int64_t width)
 {
     const struct ssld_window *window = band->window;
+    struct group group = { .ow = band->ow, .w = band->src.width, .stride = window->strides[1],
+                           .dilation = window->dilations[1],
+                           .left = kw * window->dilations[1] - window->pads[1] + band->src.left };
     struct group_row at[MOST_BAND];
-    int64_t b = band->src.b;
+    find_inside(&group, (width - 1) * window->dilations[1]);
     for (int64_t y = first; y < last; y++) {
-        struct group_row *row = &at[y - first];
         int64_t line = y * window->strides[0] - window->pads[0] + kh * window->dilations[0];
-        *row = (struct group_row){ .diff_dst = rows_ring_at(&band->diff_dst, y), .ow = band->ow,
-                                   .stride = window->strides[1], .dilation = window->dilations[1] };
+        at[y - first].diff_dst = rows_ring_at(&band->diff_dst, y);
         for (int64_t r = 0; r < rows; r++)
-            row->src[r] = rows_ring_at(&band->src, line + r * window->dilations[0]) + kw * window->dilations[1] * b;
+            at[y - first].src[r] = rows_ring_at(&band->src, line + r * window->dilations[0]);
     }
-    add_group(b, rows, width, at, last - first, window->kernel[1],
-              band->weights + (kh * window->kernel[1] + kw) * b);
+    add_group(band->src.b, rows, width, &group, at, last - first, window->kernel[1],
+              band->weights + (kh * window->kernel[1] + kw) * band->src.b);
 }
 
 /* One block of channels of one image. */
@@ -217,7 +251,7 @@ static int64_t partial_floats(const struct planes *src, const struct ssld_window
 size_t ssld_depthwise_weights_room_bytes(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
                                          int32_t threads)
 {
-    return (size_t)(partial_floats(src, window) + threads * band_floats(src, dst, window)) * sizeof(float);
+    return (size_t)(partial_floats(src, window) + threads * (src_floats(src, dst, window) + dst_floats(src, dst, window))) * sizeof(float);
 }
 
 void ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
@@ -225,12 +259,13 @@ void ssld_depthwise_backward_weights(const struct planes *src, const struct plan
 {
     int64_t groups = image_groups(src), kernel = window->kernel[0] * window->kernel[1] * src->b;
     int64_t of_src = src->h * src->w * src->b, of_dst = dst->h * dst->w * dst->b;
+    int64_t of_band = src_floats(src, dst, window) + dst_floats(src, dst, window);
     float *bands = room + partial_floats(src, window);
 #pragma omp parallel for
     for (int64_t task = 0; task < groups * src->blocks; task++) {
         int64_t group = task / src->blocks, block = task % src->blocks;
         struct band band;
-        make_band(src, dst, window, bands + ssld_thread_number() * band_floats(src, dst, window), &band);
+        make_band(src, dst, window, bands + ssld_thread_number() * of_band, &band);
         band.weights = room + task * kernel;
         for (int64_t i = 0; i < kernel; i++)
             band.weights[i] = 0;

@@ -24,7 +24,7 @@ void ssld_rows_ring_begin(struct rows_ring *ring, const void *src)
 void ssld_rows_ring_need(struct rows_ring *ring, int64_t row)
 {
     int64_t count = (ring->w < ring->width - ring->left ? ring->w : ring->width - ring->left) * ring->b;
-    for (; ring->next <= row && ring->next < ring->h; ring->next++) {
+    for (; ring->slots && ring->next <= row && ring->next < ring->h; ring->next++) {
         float *to = ring->rows + ((ring->next % ring->slots) * ring->width + ring->left) * ring->b;
         const void *from = element_at_const(ring->type, ring->src, ring->next * ring->w * ring->b);
         if (ring->type == ELEMENT_BF16)
