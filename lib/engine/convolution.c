@@ -16,8 +16,8 @@ static bool is_pointwise(struct ssld_plan *plan, const struct step *step, const 
     bool moves = window->strides[0] > 1 || window->strides[1] > 1;
     for (int i = 0; i < 4; i++)
         moves |= window->pads[i] != 0;
-    return ssld_convolution_may_be_last(plan, step, conv) && plan_trains(plan) && node->attributes.group == 1 && weights[2] == 1 &&
-           weights[3] == 1 && !moves && node->input_count < WEIGHTED_SUMMAND + 1 &&
+    return ssld_convolution_may_be_last(plan, step, conv) && plan_trains(plan) && node->attributes.group == 1 &&
+           weights[2] == 1 && weights[3] == 1 && !moves && node->input_count < WEIGHTED_SUMMAND + 1 &&
            node->activation.kind == SSLD_OP_IDENTITY && ssld_pointwise_usable();
 }
 

@@ -52,7 +52,8 @@ void   ssld_depthwise_backward_weights(const struct planes *src, const struct pl
                                        const struct ssld_window *window, const void *src_data, const void *diff_dst,
                                        float *room, bool add, float *diff_weights);
 
-/* Forward, and backward data; in blocks of 16, and for kernels and strides that are ..._usable(). Weights are rounded to bfloat16 where the numbers are.
+/* Forward, and backward data; in blocks of 16, and for kernels and strides that are ..._usable(). Weights are rounded to bfloat16
+ * where the numbers are.
  *
  * Why our own: oneDNN's bfloat16 takes two to three times as long as its single precision. */
 bool   ssld_depthwise_usable(const struct ssld_window *window);

@@ -251,7 +251,8 @@ static int64_t partial_floats(const struct planes *src, const struct ssld_window
 size_t ssld_depthwise_weights_room_bytes(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
                                          int32_t threads)
 {
-    return (size_t)(partial_floats(src, window) + threads * (src_floats(src, dst, window) + dst_floats(src, dst, window))) * sizeof(float);
+    int64_t of_band = src_floats(src, dst, window) + dst_floats(src, dst, window);
+    return (size_t)(partial_floats(src, window) + threads * of_band) * sizeof(float);
 }
 
 void ssld_depthwise_backward_weights(const struct planes *src, const struct planes *dst, const struct ssld_window *window,
