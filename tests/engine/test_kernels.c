@@ -10,6 +10,7 @@
 
 #define UNTOUCHED 0x7B /* of bytes behind a buffer */
 #define GUARD     256
+#define THREADS   2
 
 static uint32_t state = 1;
 
@@ -311,7 +312,7 @@ static void check_depthwise_data(const struct depthwise *d, float *room)
 
 static void check_depthwise_weights(const struct depthwise *d, bool add)
 {
-    size_t room_bytes = ssld_depthwise_weights_room_bytes(&d->src, &d->dst, d->window, 1);
+    size_t room_bytes = ssld_depthwise_weights_room_bytes(&d->src, &d->dst, d->window, THREADS);
     size_t bytes = (size_t)(d->src.blocks * d->kernel * d->src.b) * sizeof(float);
     float *room = take(room_bytes), *diff = take(bytes);
     for (size_t i = 0; i < bytes / sizeof *diff; i++)
@@ -355,9 +356,10 @@ static const struct depthwise_case depthwise_cases[] = {
 
 TEST(depthwise_forward_and_backward_data_give_the_sums_that_define_them)
 {
+    struct thread_settings before = ssld_threads_enter(THREADS);
     for (size_t i = 0; i < 2 * sizeof depthwise_cases / sizeof depthwise_cases[0]; i++) {
         struct depthwise d = make_depthwise(&depthwise_cases[i / 2], i % 2 ? ELEMENT_BF16 : ELEMENT_F32, 16);
-        size_t bytes = ssld_depthwise_room_bytes(&d.src, &d.dst, d.window, 1);
+        size_t bytes = ssld_depthwise_room_bytes(&d.src, &d.dst, d.window, THREADS);
         float *room = take(bytes);
         CHECK(ssld_depthwise_usable(d.window), "case %zu is not usable", i / 2);
         check_depthwise_forward(&d, room);
@@ -368,6 +370,7 @@ TEST(depthwise_forward_and_backward_data_give_the_sums_that_define_them)
         free(d.diff_dst);
         free(d.weights);
     }
+    ssld_threads_leave(before);
 }
 
 TEST(depthwise_backward_weights_gives_the_sums_that_define_it)
@@ -378,6 +381,7 @@ TEST(depthwise_backward_weights_gives_the_sums_that_define_it)
     } kinds[] = { { ELEMENT_F32, 16 }, { ELEMENT_BF16, 16 }, { ELEMENT_F32, 8 }, { ELEMENT_F32, 1 } };
     static const struct depthwise_case wide = { 1, 16, 13, 13, WINDOW(9, 9, 1, 1, 4, 4, 1, 1) };
     size_t count = sizeof depthwise_cases / sizeof depthwise_cases[0];
+    struct thread_settings before = ssld_threads_enter(THREADS);
     for (size_t i = 0; i < 4 * (count + 1); i++) {
         const struct depthwise_case *c = i / 4 < count ? &depthwise_cases[i / 4] : &wide;
         struct depthwise d = make_depthwise(c, kinds[i % 4].type, kinds[i % 4].b);
@@ -387,6 +391,7 @@ TEST(depthwise_backward_weights_gives_the_sums_that_define_it)
         free(d.diff_dst);
         free(d.weights);
     }
+    ssld_threads_leave(before);
 }
 
 TEST(kernels_and_strides_that_are_too_large_are_left_to_onednn)
