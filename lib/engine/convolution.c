@@ -6,6 +6,20 @@
 #include "engine/lanes.h"
 #include "engine/pointwise.h"
 
+bool ssld_convolution_may_be_last(struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
+{
+    const struct planes *src = &ssld_step_src(plan, step, 0)->planes, *dst = &ssld_step_dst(plan, step)->planes;
+    return !conv->depthwise && plan->copies_last && src->b == 16 && dst->b == 16 && src->type == ELEMENT_BF16 &&
+           dst->type == ELEMENT_BF16;
+}
+
+/* A bfloat16 step of training, where nothing is fused to it. */
+static bool trains_alone(const struct ssld_plan *plan, const struct ssld_node *node)
+{
+    return plan_trains(plan) && plan->type == ELEMENT_BF16 && node->input_count <= WEIGHTED_SUMMAND &&
+           node->activation.kind == SSLD_OP_IDENTITY;
+}
+
 /* -- Pointwise: on the processor's tiles ------------------------------------------------------------------------- */
 
 static bool is_pointwise(struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
@@ -16,9 +30,8 @@ static bool is_pointwise(struct ssld_plan *plan, const struct step *step, const 
     bool moves = window->strides[0] > 1 || window->strides[1] > 1;
     for (int i = 0; i < 4; i++)
         moves |= window->pads[i] != 0;
-    return ssld_convolution_may_be_last(plan, step, conv) && plan_trains(plan) && node->attributes.group == 1 &&
-           weights[2] == 1 && weights[3] == 1 && !moves && node->input_count < WEIGHTED_SUMMAND + 1 &&
-           node->activation.kind == SSLD_OP_IDENTITY && ssld_pointwise_usable();
+    return trains_alone(plan, node) && ssld_convolution_may_be_last(plan, step, conv) && node->attributes.group == 1 &&
+           weights[2] == 1 && weights[3] == 1 && !moves && ssld_pointwise_usable();
 }
 
 static bool rows_are_inputs(struct ssld_plan *plan, const struct step *step)
@@ -28,7 +41,8 @@ static bool rows_are_inputs(struct ssld_plan *plan, const struct step *step)
 
 /* Weights only, in the layouts of pointwise.h: (O, I) in tiles of 16 x 16, for forward of pairs of inputs, for backward data of
  * outputs. */
-ssld_status ssld_pointwise_describe(struct ssld_plan *plan, const struct step *step, struct weighted_descriptors *d)
+ssld_status ssld_convolution_describe_pointwise(struct ssld_plan *plan, const struct step *step,
+                                                struct weighted_descriptors *d)
 {
     const struct ssld_node *node = step->node;
     const int64_t *dims = plan->graph->values[node->inputs[1]].dims;
@@ -86,8 +100,7 @@ static void backward_data_pointwise(struct ssld_plan *plan, const struct step *s
 
 static bool is_depthwise(const struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
 {
-    return conv->depthwise && plan_trains(plan) && plan->type == ELEMENT_BF16 && plan->block == LANES && !plan->channels_last &&
-           step->node->input_count < WEIGHTED_SUMMAND + 1 && step->node->activation.kind == SSLD_OP_IDENTITY &&
+    return conv->depthwise && trains_alone(plan, step->node) && plan->block == LANES && !plan->channels_last &&
            ssld_depthwise_usable(&step->node->attributes.window);
 }
 

@@ -22,6 +22,7 @@ void ssld_convolution_backward_ours(struct ssld_plan *plan, const struct step *s
 void ssld_convolution_backward_depthwise(struct ssld_plan *plan, const struct step *step);
 
 /* Of weights and bias, in what the kernels of pointwise.h want. */
-ssld_status ssld_pointwise_describe(struct ssld_plan *plan, const struct step *step, struct weighted_descriptors *d);
+ssld_status ssld_convolution_describe_pointwise(struct ssld_plan *plan, const struct step *step,
+                                                struct weighted_descriptors *d);
 
 #endif

@@ -40,29 +40,6 @@ ALWAYS_INLINE void store_output(int32_t type, const lanes16 *sum, void *dst, int
         to[l] = (uint16_t)bits[l];
 }
 
-#define OUTPUTS(count)                                                                                                 \
-    ALWAYS_INLINE void outputs_##count(const struct row_taps *rows, const struct taps *taps, int64_t stride,           \
-                                       int64_t first, int32_t type, int64_t step, void *dst)                           \
-    {                                                                                                                  \
-        lanes16 sum[count];                                                                                            \
-        _Pragma("GCC unroll 14")                                                                                       \
-        for (int i = 0; i < count; i++)                                                                                \
-            sum[i] = (lanes16){ 0 };                                                                                   \
-        for (int64_t r = 0; r < rows->count; r++) {                                                                    \
-            const lanes16 *src = rows->src[r] + first * stride, *weights = rows->weights[r];                           \
-            for (int64_t t = 0; t < taps->count; t++) {                                                                \
-                lanes16 weight = weights[taps->column[t]];                                                             \
-                const lanes16 *at = src + taps->offset[t];                                                             \
-                _Pragma("GCC unroll 14")                                                                               \
-                for (int i = 0; i < count; i++)                                                                        \
-                    sum[i] += weight * at[i * stride];                                                                 \
-            }                                                                                                          \
-        }                                                                                                              \
-        _Pragma("GCC unroll 14")                                                                                       \
-        for (int i = 0; i < count; i++)                                                                                \
-            store_output(type, &sum[i], dst, (first + i) * step);                                                      \
-    }
-
 #define MOST_OUTPUTS 14
 #define UNROLL _Pragma("GCC unroll 14")
 

@@ -62,21 +62,23 @@ struct group {
                 ((lanes *)weights)[r * by_row + k] = sum[r][k];                                         \
     }
 
-#define GROUPS(lanes)    \
-    GROUP(lanes, 1, 1)   \
-    GROUP(lanes, 1, 2)   \
-    GROUP(lanes, 1, 3)   \
-    GROUP(lanes, 1, 4)   \
-    GROUP(lanes, 1, 5)   \
-    GROUP(lanes, 1, 6)   \
-    GROUP(lanes, 1, 7)   \
-    GROUP(lanes, 3, 3)
-GROUPS(lanes16)
-GROUP(lanes16, 5, 5)
-GROUP(lanes16, 3, 7)
-GROUPS(lanes8)
-GROUP(lanes8, 2, 5)
-GROUPS(lanes1)
+/* The rows and columns of kernels that are done together: one list for functions and for choosing one. */
+#define SHAPES(DO, lanes) \
+    DO(lanes, 1, 1)       \
+    DO(lanes, 1, 2)       \
+    DO(lanes, 1, 3)       \
+    DO(lanes, 1, 4)       \
+    DO(lanes, 1, 5)       \
+    DO(lanes, 1, 6)       \
+    DO(lanes, 1, 7)       \
+    DO(lanes, 3, 3)
+#define SHAPES_OF_16(DO) SHAPES(DO, lanes16) DO(lanes16, 5, 5) DO(lanes16, 3, 7)
+#define SHAPES_OF_8(DO)  SHAPES(DO, lanes8) DO(lanes8, 2, 5)
+#define SHAPES_OF_1(DO)  SHAPES(DO, lanes1)
+
+SHAPES_OF_16(GROUP)
+SHAPES_OF_8(GROUP)
+SHAPES_OF_1(GROUP)
 
 /* Kernel rows that are done together: their sums fit into registers. */
 static int64_t group_rows(int64_t b, int64_t width)
@@ -91,35 +93,17 @@ static int64_t group_rows(int64_t b, int64_t width)
         else                                                                                \
             lanes##_group_##rows##x##width(group, group->dilation, at, count, by_row, weights); \
         break;
-#define CASES(lanes)   \
-    CASE(lanes, 1, 1)  \
-    CASE(lanes, 1, 2)  \
-    CASE(lanes, 1, 3)  \
-    CASE(lanes, 1, 4)  \
-    CASE(lanes, 1, 5)  \
-    CASE(lanes, 1, 6)  \
-    CASE(lanes, 1, 7)  \
-    CASE(lanes, 3, 3)
 
 /* `count` rows of diff_dst; `by_row`: columns of the whole kernel. */
 MULTIVERSION static void add_group(int64_t b, int64_t rows, int64_t width, const struct group *group,
                                    const struct group_row *at, int64_t count, int64_t by_row, float *weights)
 {
     if (b == 16) {
-        switch (10 * rows + width) {
-            CASES(lanes16)
-            CASE(lanes16, 5, 5)
-            CASE(lanes16, 3, 7)
-        }
+        switch (10 * rows + width) { SHAPES_OF_16(CASE) }
     } else if (b == 8) {
-        switch (10 * rows + width) {
-            CASES(lanes8)
-            CASE(lanes8, 2, 5)
-        }
+        switch (10 * rows + width) { SHAPES_OF_8(CASE) }
     } else {
-        switch (10 * rows + width) {
-            CASES(lanes1)
-        }
+        switch (10 * rows + width) { SHAPES_OF_1(CASE) }
     }
 }
 

@@ -190,13 +190,6 @@ static ssld_status prepare_widened(struct ssld_plan *plan, const struct step *st
  * oneDNN multiplies bfloat16 by the processor's tiles only where channels come last, several times as fast as without them. The
  * chunk stays in blocks, as all other operators want it, and is copied while it is in cache. */
 
-bool ssld_convolution_may_be_last(struct ssld_plan *plan, const struct step *step, const struct convolution *conv)
-{
-    const struct planes *src = &ssld_step_src(plan, step, 0)->planes, *dst = &ssld_step_dst(plan, step)->planes;
-    return !conv->depthwise && plan->copies_last && src->b == 16 && dst->b == 16 && src->type == ELEMENT_BF16 &&
-           dst->type == ELEMENT_BF16;
-}
-
 static bool uses_tiles(const struct ssld_primitive *primitive)
 {
     return strstr(ssld_primitive_name(primitive), "amx") != NULL;
@@ -285,7 +278,7 @@ static ssld_status add_parameters(struct ssld_plan *plan, const struct step *ste
 {
     struct weighted_descriptors d = { 0 };
     ssld_status status = conv->calls.ours && !conv->depthwise
-                             ? ssld_pointwise_describe(plan, step, &d)
+                             ? ssld_convolution_describe_pointwise(plan, step, &d)
                              : describe(plan, step, conv->depthwise, ssld_step_images(plan, step, false), 1, false, &d);
     if (!status)
         status = ssld_weighted_add_parameters(plan, step, &conv->calls, &d);

@@ -4,7 +4,7 @@
  * A tile is 16 rows of 64 bytes. TDPBF16PS adds to a tile of 16 x 16 floats the product of one of 16 rows of 16 pairs and one
  * of 16 pairs of rows: C(m, n) += sum over k of A(m, 2k) B(k, 2n) + A(m, 2k + 1) B(k, 2n + 1).
  *
- * See Intel, Architecture Instruction Set Extensions Programming Reference, chapter 3 (AMX). */
+ * See Intel, Architecture Instruction Set Extensions Programming Reference, AMX. */
 #include "engine/pointwise.h"
 
 #include "engine/lanes.h"
@@ -34,6 +34,11 @@ void ssld_pointwise_backward_bias(const struct planes *dst, const void *diff_dst
         for (int64_t c = block * LANES; c < dst->channels && c < (block + 1) * LANES; c++)
             diff_bias[c] = add ? diff_bias[c] + (float)sums[c % LANES] : (float)sums[c % LANES];
     }
+}
+
+bool ssld_pointwise_rows_are_inputs(const struct planes *src, const struct planes *dst)
+{
+    return src->blocks <= dst->blocks; /* the tiles of rows cost more to pack */
 }
 
 #if defined(MULTIVERSION_X86) && defined(SSLD_TILES) && defined(__linux__)
@@ -183,6 +188,7 @@ TARGET_INLINE void product_rows(const struct product *p, const uint16_t *src, ui
         product_tiles(p, src, dst, first, second, output, rows, 1);
 }
 
+/* The last task of an image has what is left too, so that no two write the same rows. */
 #define ROWS_OF_TASK 256
 
 /* The last rows of an image are a tile that overlaps with the one before, and gives the same numbers again. */
@@ -208,11 +214,11 @@ void ssld_pointwise_multiply(const struct planes *src, const struct planes *dst,
     struct product p = { matrix_of(src), matrix_of(dst), weights, by_input, by_output, bias, src_data, dst_data, BLOCK };
     if (p.src.rows < p.height)
         p.height = p.src.rows;
-    int64_t pieces = (p.src.rows + ROWS_OF_TASK - 1) / ROWS_OF_TASK;
+    int64_t pieces = p.src.rows < 2 * ROWS_OF_TASK ? 1 : p.src.rows / ROWS_OF_TASK;
 #pragma omp parallel for
     for (int64_t task = 0; task < p.src.images * pieces; task++) {
-        int64_t from = task % pieces * ROWS_OF_TASK, to = from + ROWS_OF_TASK;
-        product_task(&p, task / pieces, from, to < p.src.rows ? to : p.src.rows);
+        int64_t piece = task % pieces, from = piece * ROWS_OF_TASK;
+        product_task(&p, task / pieces, from, piece + 1 < pieces ? from + ROWS_OF_TASK : p.src.rows);
     }
 }
 
@@ -242,11 +248,6 @@ struct sums {
     bool    add;
     float  *diff_weights;
 };
-
-bool ssld_pointwise_rows_are_inputs(const struct planes *src, const struct planes *dst)
-{
-    return src->blocks <= dst->blocks; /* A's tiles cost more to pack */
-}
 
 static int64_t steps_of_round(const struct planes *src, const struct planes *dst)
 {
@@ -468,11 +469,6 @@ void ssld_pointwise_multiply(const struct planes *src, const struct planes *dst,
                              int64_t by_output, const float *bias, const void *src_data, void *dst_data)
 {
     (void)src, (void)dst, (void)weights, (void)by_input, (void)by_output, (void)bias, (void)src_data, (void)dst_data;
-}
-
-bool ssld_pointwise_rows_are_inputs(const struct planes *src, const struct planes *dst)
-{
-    return src->blocks <= dst->blocks;
 }
 
 size_t ssld_pointwise_room_bytes(const struct planes *src, const struct planes *dst)

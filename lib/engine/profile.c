@@ -5,7 +5,6 @@
  * inside of it, the addition of diffs; call.c adds up each primitive's. What is left of a convolution's backward when data,
  * reorders and addition are taken away is backward weights. Counts and bytes need no counters: they follow from the schedule. */
 #include "engine/depthwise.h"
-#include "engine/kernels.h"
 #include "engine/weighted.h"
 
 #include <stdlib.h>

@@ -266,6 +266,13 @@ static struct depthwise make_depthwise(const struct depthwise_case *c, int32_t t
     return d;
 }
 
+static void free_depthwise(struct depthwise *d)
+{
+    free(d->src_data);
+    free(d->diff_dst);
+    free(d->weights);
+}
+
 static void check_depthwise_forward(const struct depthwise *d, float *room)
 {
     void *out = take(bytes_of(&d->dst));
@@ -366,9 +373,7 @@ TEST(depthwise_forward_and_backward_data_give_the_sums_that_define_them)
         check_depthwise_data(&d, room);
         check_guard((const char *)room, bytes, "room");
         free(room);
-        free(d.src_data);
-        free(d.diff_dst);
-        free(d.weights);
+        free_depthwise(&d);
     }
     ssld_threads_leave(before);
 }
@@ -387,9 +392,7 @@ TEST(depthwise_backward_weights_gives_the_sums_that_define_it)
         struct depthwise d = make_depthwise(c, kinds[i % 4].type, kinds[i % 4].b);
         check_depthwise_weights(&d, false);
         check_depthwise_weights(&d, true);
-        free(d.src_data);
-        free(d.diff_dst);
-        free(d.weights);
+        free_depthwise(&d);
     }
     ssld_threads_leave(before);
 }
